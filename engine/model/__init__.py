@@ -1,0 +1,1 @@
+"""The nouns: frozen values every room shares. No clock, disk, socket or process is reached from here."""
