@@ -191,6 +191,18 @@ class WorkerChanged:
 
 
 @dataclass(frozen=True)
+class SwitchChanged:
+    """A queue's switches as they stand from now on: `paused` grants no starts; `draining` takes nothing new."""
+
+    queue: str
+    paused: bool
+    draining: bool
+    actor: str
+    why: str
+    at_us: int
+
+
+@dataclass(frozen=True)
 class EventAdded:
     """A recorded fact. Its revision is given by the store, in commit order. `actor` is who (engine, folder,
     `uid:NAME`), `kind` is noun.verb in the past (run.ended, file.broken, queue.paused), `why` the stated reason."""
@@ -223,5 +235,6 @@ Change = (
     | AttemptProgress
     | AttemptEnded
     | WorkerChanged
+    | SwitchChanged
     | EventAdded
 )

@@ -51,7 +51,7 @@ class KillTask:
 
 @dataclass(frozen=True)
 class RetryRun:
-    """Open a new round: the tasks named, or all that failed or were cancelled, with what was skipped because of them."""
+    """Open a new round: the tasks named, or all failed and cancelled ones, with what was skipped because of them."""
 
     request_id: str
     run: int

@@ -36,9 +36,10 @@ class OnLost(StrEnum):
 
 @dataclass(frozen=True)
 class Command:
-    """A program and its arguments; templates allowed in each argument."""
+    """A program and its arguments; templates allowed in each argument unless it is `literal` (word for word)."""
 
     argv: tuple[str, ...]
+    literal: bool = False
     type: Literal["command"] = "command"
 
 

@@ -1,0 +1,51 @@
+"""interlock check: reads job files as the engine would, without an engine, and says what is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from engine.cli.options import FAILED, output_options, root_of, root_option
+from engine.cli.render import Output, Row, note
+
+SUFFIXES = (".yaml", ".yml", ".toml")
+
+
+@click.command("check")
+@click.argument("files", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@output_options
+@root_option
+@click.pass_context
+def verb(ctx: click.Context, files: tuple[Path, ...], as_json: bool, quiet: bool, root: Path | None) -> None:
+    """Check job FILES (default: all in the watched folders) and print every problem."""
+    chosen = _expand(files) if files else _watched(root_of(root))
+    found = [row for path in chosen for row in _problems(path)]
+    output = Output(as_json, quiet)
+    if as_json:
+        output.json(found)
+    for row in [] if as_json else found:
+        output.line(row["file"] if quiet else row["problem"])
+    if not quiet:
+        note(f"{len(chosen)} checked, {len(found)} problem{'' if len(found) == 1 else 's'}")
+    ctx.exit(FAILED if found else 0)
+
+
+def _expand(files: tuple[Path, ...]) -> list[Path]:
+    return [path for file in files for path in (_job_files(file) if file.is_dir() else [file])]
+
+
+def _job_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.suffix in SUFFIXES and not path.name.startswith("."))
+
+
+def _watched(root: Path) -> list[Path]:
+    from engine.jobfiles.config import load_config
+
+    return [path for folder in load_config(root).folders for path in _job_files(root / folder)]
+
+
+def _problems(path: Path) -> list[Row]:
+    from engine.jobfiles.load import load_file
+
+    return [{"file": str(path), "problem": str(problem)} for problem in load_file(path).problems]

@@ -1,0 +1,3 @@
+"""The worker host: executes attempts, keeps their output, outlives the engine. Standard library only."""
+
+PROTOCOL = 1

@@ -1,0 +1,1 @@
+"""The pipeline of licence-scan.yaml: inventory, scan, copyrights, report."""
