@@ -205,7 +205,7 @@ class Client:
     # The wire
 
     async def _get(self, path: str, **params: Any) -> Answer:
-        return _read(await self._send("GET", path, params=_given(**params)))
+        return _read(await self._send("GET", path, params=_given(**params) or None))
 
     async def _post(self, path: str, body: Answer, request_id: str | None) -> Answer:
         body = {**body, "request_id": request_id or uuid4().hex}

@@ -10,6 +10,6 @@ from engine.cli.render import Output
 @click.command("schema")
 def verb() -> None:
     """Print the JSON Schema of job files."""
-    from engine.jobfiles.schema_export import json_schema
+    from engine.jobfiles.jsonschema import json_schema
 
     Output().json(json_schema())

@@ -48,6 +48,7 @@ class FolderWatcher:
         self._waiters: list[asyncio.Future[None]] = []
         self._alarms: dict[tuple[str, str], str] = {}
         self._task: asyncio.Task[None] | None = None
+        self._undelivered: Exception | None = None
 
     async def start(self, known: Mapping[str, str] | None = None) -> None:
         """Begin, and return after the first look. `known` is path to definition hash of what the engine holds; those
@@ -131,7 +132,9 @@ class FolderWatcher:
             try:
                 await self._turn()
                 self._alarm("", "fault", None)
-            except Exception as error:  # whatever it was, look again; if telling fails too, stop() raises it
+            except Exception as error:  # whatever it was, look again; but an event untold is lost: stop() raises that
+                if error is self._undelivered:
+                    raise
                 self._alarm("", "fault", f"watching the job folders failed ({type(error).__name__}: {error}); retrying")
                 for place in self._places:
                     place.dirty = True
@@ -195,10 +198,8 @@ class FolderWatcher:
             self._alarm(place.name, "away", None)
         elif now - place.away_since >= place.ledger.patience.absence:
             self._alarm(place.name, "away", f"{place.name}: the folder is missing or cannot be listed; {_CHOICE}")
-        if place.watch.ready:
-            self._alarm(place.name, "watch", None)
-        if place.watch.lost is not None and not place.away:
-            self._alarm(place.name, "watch", f"{place.name}: the watch is lost ({place.watch.lost}); {_POLLING}")
+        why = place.unwatched(now)
+        self._alarm(place.name, "watch", why and f"{place.name}: the watch is lost ({why}); {_POLLING}")
 
     def _alarm(self, name: str, kind: str, message: str | None) -> None:
         """Raise an alarm once, or (None) end it."""
@@ -209,8 +210,12 @@ class FolderWatcher:
             self._tell((FolderAlarm(message),))
 
     def _tell(self, batch: Batch) -> None:
-        if batch:
-            self._deliver(batch)
+        try:
+            if batch:
+                self._deliver(batch)
+        except Exception as error:
+            self._undelivered = error
+            raise
 
     async def _rest(self) -> None:
         """Sleep until something is due or somebody pokes."""

@@ -12,7 +12,7 @@ from engine.jobfiles.folder_settle import Ledger, Patience
 from engine.jobfiles.folder_watch import FolderWatch
 
 RESCAN_SECONDS = 30.0
-_REWATCH_SECONDS = 5.0
+_REWATCH_SECONDS = 1.0
 
 
 class Place:
@@ -32,6 +32,7 @@ class Place:
         self._device: int | None = None
         self._next_look = 0.0
         self._next_watch = 0.0
+        self._unwatched_since: float | None = None
 
     def mark(self) -> None:
         """Look again, now."""
@@ -58,11 +59,22 @@ class Place:
             self._next_look = now + RESCAN_SECONDS
             self._take(await asyncio.to_thread(look, self.folder), now)
 
+    def unwatched(self, now: float) -> str | None:
+        """Why there is no watch, once that has lasted; a watch that was lost and stands again is no trouble."""
+        if (self.watch.ready and self.watch.alive) or self.away:
+            self._unwatched_since = None
+        elif self.watch.lost is not None:
+            self._unwatched_since = now if self._unwatched_since is None else self._unwatched_since
+        since = self._unwatched_since
+        return (
+            None if since is None or now - since < self.ledger.patience.absence else self.watch.lost or "not yet back"
+        )
+
     async def _keep_watch(self, identity: tuple[int, int] | None, now: float) -> None:
         replaced, self._identity = identity != self._identity, identity
         if identity is None:
             await self.watch.stop()
-        elif replaced or (not self.watch.alive and now >= self._next_watch):
+        elif replaced or (not self.watch.alive and (self.watch.ready or now >= self._next_watch)):
             self.dirty = True
             self._next_watch = now + _REWATCH_SECONDS
             await self.watch.restart()

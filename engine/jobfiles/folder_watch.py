@@ -15,7 +15,8 @@ _TIMEOUT_MS = 300  # the first time-out shows that the watch stands
 
 class FolderWatch:
     """A watch in a task of its own. `changed` is called for every change, once when the watch surely stands (what
-    came before is then seen by looking), and when it is lost."""
+    came before is then seen by looking), and when it is lost. `ready` stays after a loss: such a watch stood, so a new
+    one is worth trying at once (a file name that is not UTF-8 is enough to end the library's watch)."""
 
     def __init__(self, folder: Path, changed: Callable[[], None]) -> None:
         self._folder = folder
@@ -46,7 +47,7 @@ class FolderWatch:
         try:
             await self._follow()
         except Exception as error:  # the library raises several kinds, and each means the same here
-            self.lost = str(error) or type(error).__name__
+            self.lost = _sentence(error)
             self._changed()
 
     async def _follow(self) -> None:
@@ -64,3 +65,10 @@ class FolderWatch:
             if changes or not self.ready:
                 self.ready = True
                 self._changed()
+
+
+def _sentence(error: BaseException) -> str:
+    """The library wraps what it raises in groups; the first cause is what helps."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) or type(error).__name__

@@ -70,4 +70,5 @@ def _stop(state: State, out: Decisions, task: Task, why: str, grace_seconds: flo
 def _kill(out: Decisions, task: Task, why: str, grace_seconds: float | None) -> None:
     task.stopping = why
     if task.attempt is not None:
-        out.kills.append(Kill(task.attempt, grace_seconds or task.node.job.grace_seconds, why))
+        grace = task.node.job.grace_seconds if grace_seconds is None else grace_seconds
+        out.kills.append(Kill(task.attempt, grace, why))

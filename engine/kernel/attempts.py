@@ -172,7 +172,7 @@ def _move_task(state: State, out: Decisions, task: Task, report: Ended, now_us: 
     elif report.outcome is Outcome.LOST:
         _after_loss(state, out, task, report, now_us)
     elif _may_retry(task, report):
-        due = now_us + int(backoff_seconds(task.node.job.retry, task.attempts, task.id) * 1e6)
+        due = now_us + int(backoff_seconds(task.node.job.retry, task.attempts - task.spared, task.id) * 1e6)
         move(state, out, task, Move.RETRY, Reason.RETRY, now_us, report.message, not_before_us=due)
     else:
         move(state, out, task, Move.FAIL, reason, now_us, report.message)
@@ -198,9 +198,12 @@ def _may_retry(task: Task, report: Ended) -> bool:
 
 
 def backoff_seconds(rule: Retry, attempts: int, task: int) -> float:
-    """The wait after the given number of executions; the jitter is a stable function of task and attempt, so that
-    a restart decides the same."""
-    wait = min(rule.backoff_seconds * rule.factor ** (attempts - 1), rule.max_backoff_seconds)
+    """The wait after the given number of executions that count; the jitter is a stable function of task and attempt,
+    so that a restart decides the same."""
+    try:
+        wait = min(rule.backoff_seconds * rule.factor ** (attempts - 1), rule.max_backoff_seconds)
+    except OverflowError:
+        wait = rule.max_backoff_seconds if rule.backoff_seconds else 0.0
     digest = hashlib.blake2b(f"{task}.{attempts}".encode(), digest_size=8).digest()
     spread = int.from_bytes(digest) / 2**64 * 2 - 1
     return max(0.0, wait * (1 + rule.jitter * spread))

@@ -11,7 +11,7 @@ from engine.kernel.moves import move
 from engine.kernel.state import Node, Run, State, Task
 from engine.model.changes import EventAdded, RoundEnded, RunChanged, TaskAdded, TaskExpanded
 from engine.model.lifecycle import Move, Reason, RunState, TaskState
-from engine.model.templates import TemplateError, fill, paths
+from engine.model.templates import TemplateError, fill, paths_in
 from engine.model.workflow import Condition
 
 _CAUSES = (
@@ -19,6 +19,11 @@ _CAUSES = (
     (TaskState.CANCELLED, Reason.UPSTREAM_CANCELLED),
     (TaskState.SKIPPED, Reason.UPSTREAM_SKIPPED),
 )
+_RUN_CAUSES = {
+    RunState.CANCELLED: Reason.UPSTREAM_CANCELLED,
+    RunState.SKIPPED: Reason.UPSTREAM_SKIPPED,
+    RunState.SUCCEEDED: Reason.UPSTREAM_SUCCEEDED,
+}
 
 
 def is_met(node: Node, when: Condition) -> bool:
@@ -39,15 +44,17 @@ def is_impossible(node: Node, when: Condition) -> bool:
 
 def settle(state: State, out: Decisions, nodes: Iterable[Node], now_us: int) -> None:
     """Follows the consequences of tasks that ended in `nodes` to their end, then ends runs that are over."""
-    pending, touched = deque(dict.fromkeys(nodes)), {}
-    while pending:
+    pending: deque[Node] = deque(dict.fromkeys(nodes))
+    touched: dict[int, Run] = {}
+    while pending or touched:
+        if not pending:
+            pending.extend(end_if_over(state, out, touched.pop(next(iter(touched))), now_us))
+            continue
         node = pending.popleft()
         touched[node.run.id] = node.run
         for dependent, when in node.dependents:
             if _judge(state, out, dependent, node, when, now_us):
                 pending.append(dependent)
-    for run in touched.values():
-        end_if_over(state, out, run, now_us)
 
 
 def _judge(state: State, out: Decisions, node: Node, needed: Node, when: Condition, now_us: int) -> bool:
@@ -55,7 +62,7 @@ def _judge(state: State, out: Decisions, node: Node, needed: Node, when: Conditi
     if needed.job.name not in node.unmet:
         return False
     if is_impossible(needed, when):
-        return skip(state, out, node, _cause(needed), f"{needed.job.name} can no longer be {when}", now_us)
+        return skip(state, out, node, cause(needed), f"{needed.job.name} can no longer be {when}", now_us)
     if not is_met(needed, when):
         return False
     node.unmet.discard(needed.job.name)
@@ -170,10 +177,11 @@ def context_of(node: Node, task: Task | None = None) -> dict[str, object]:
     return context
 
 
-def end_if_over(state: State, out: Decisions, run: Run, now_us: int) -> None:
-    """Records the end of the run's round once nothing of it is open, and wakes the runs that wait for it."""
+def end_if_over(state: State, out: Decisions, run: Run, now_us: int) -> list[Node]:
+    """Records the end of the run's round once nothing of it is open, and wakes the runs that wait for it. Returns
+    their nodes that ended because of it, for the caller to settle."""
     if run.open_tasks or run.state.is_final:
-        return
+        return []
     before, run.state = run.state, _verdict(run)
     out.changes += [
         RoundEnded(run.id, run.round, run.state, now_us),
@@ -188,24 +196,21 @@ def end_if_over(state: State, out: Decisions, run: Run, now_us: int) -> None:
     ]
     out.ended_runs.append(run)
     state.runs.pop(run.id, None)
-    for waiting in state.awaiting.pop(run.id, []):
-        answer_awaited(state, out, waiting, run.id, run.state, now_us)
+    waiting = state.awaiting.pop(run.id, [])
+    return [node for each in waiting for node in answer_awaited(state, out, each, run.id, run.state, now_us)]
 
 
-def answer_awaited(state: State, out: Decisions, run: Run, awaited: int, ended: RunState, now_us: int) -> None:
-    """An awaited run has ended: its condition is met, or everything of the waiting run is skipped."""
+def answer_awaited(state: State, out: Decisions, run: Run, awaited: int, ended: RunState, now_us: int) -> list[Node]:
+    """An awaited run has ended: its condition is met, or everything of the waiting run is skipped. Returns the nodes
+    that ended, for the caller to settle."""
     if awaited not in run.awaited:
-        return
+        return []
     run.awaited.discard(awaited)
     roots = [node for node in run.nodes.values() if not node.needs]
     if run_meets(ended, run.after[awaited]):
-        ended_here = [node for node in roots if release(state, out, node, now_us)]
-    else:
-        reason = Reason.UPSTREAM_CANCELLED if ended is RunState.CANCELLED else Reason.UPSTREAM_FAILED
-        text = f"run r{awaited} ended {ended}"
-        ended_here = [node for node in roots if skip(state, out, node, reason, text, now_us)]
-    if ended_here:
-        settle(state, out, ended_here, now_us)
+        return [node for node in roots if release(state, out, node, now_us)]
+    reason = _RUN_CAUSES.get(ended, Reason.UPSTREAM_FAILED)
+    return [node for node in roots if skip(state, out, node, reason, f"run r{awaited} ended {ended}", now_us)]
 
 
 def run_meets(ended: RunState, when: Condition) -> bool:
@@ -223,9 +228,7 @@ def _verdict(run: Run) -> RunState:
 
 
 def _each_sources(node: Node) -> set[str]:
-    if not isinstance(node.job.each, str):
-        return set()
-    return {path[1] for path in paths(node.job.each) if path[0] == "needs" and len(path) > 1}
+    return {path[1] for path in paths_in(node.job.each) if path[0] == "needs" and len(path) > 1}
 
 
 def _final(node: Node) -> int:
@@ -233,5 +236,6 @@ def _final(node: Node) -> int:
     return len(node.tasks) - counts[TaskState.WAITING] - counts[TaskState.READY] - counts[TaskState.RUNNING]
 
 
-def _cause(node: Node) -> Reason:
+def cause(node: Node) -> Reason:
+    """Why what needed this node is skipped."""
     return next((reason for task_state, reason in _CAUSES if node.counts[task_state]), Reason.UPSTREAM_SUCCEEDED)

@@ -5,13 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from engine.kernel.decisions import Decisions
-from engine.kernel.graph import add_task, answer_awaited, context_of, is_impossible, is_met, release, settle, skip
+from engine.kernel.graph import (
+    add_task,
+    answer_awaited,
+    cause,
+    context_of,
+    is_impossible,
+    is_met,
+    release,
+    settle,
+    skip,
+)
 from engine.kernel.moves import move
 from engine.kernel.state import Node, Run, State, Task
 from engine.model.changes import EdgesAdded, EventAdded, RoundAdded, RunAdded, RunChanged
 from engine.model.lifecycle import Move, Reason, RunState, TaskState
 from engine.model.stored import StoredRun, StoredTask
-from engine.model.templates import TemplateError, fill, paths
+from engine.model.templates import TemplateError, fill, paths_in
 from engine.model.workflow import Condition, Json, Workflow
 
 
@@ -48,12 +58,14 @@ def submit(state: State, out: Decisions, given: Submission, now_us: int) -> Run:
     _build_nodes(run)
     for node in run.nodes.values():
         _add_tasks(state, out, node, now_us)
-    for awaited in run.awaited:
-        state.awaiting[awaited].append(run)
+    ended_nodes = []
     for awaited, _, ended in given.after:
         if ended is not None and ended.is_final:
-            answer_awaited(state, out, run, awaited, ended, now_us)
-    settle(state, out, [node for node in run.nodes.values() if release(state, out, node, now_us)], now_us)
+            ended_nodes += answer_awaited(state, out, run, awaited, ended, now_us)
+    for awaited in run.awaited:
+        state.awaiting[awaited].append(run)
+    ended_nodes += [node for node in run.nodes.values() if release(state, out, node, now_us)]
+    settle(state, out, ended_nodes, now_us)
     return run
 
 
@@ -82,6 +94,8 @@ def restore(state: State, stored: StoredRun) -> Run:
         node.tasks.sort(key=lambda task: (task.item or 0, task.id))
         node.recount()
         _look_again(node)
+    if not run.state.is_final and not _waits_for_runs(run):
+        run.awaited.clear()  # its wait was over before the awaited run was opened again by a retry
     for awaited in run.awaited:
         state.awaiting[awaited].append(run)
     return run
@@ -174,13 +188,10 @@ def _add_tasks(state: State, out: Decisions, node: Node, now_us: int) -> None:
 
 
 def _items_known_now(node: Node) -> list[Json] | None:
-    each = node.job.each
-    if isinstance(each, list | tuple):
-        return list(each)
-    if not isinstance(each, str) or any(path[0] == "needs" for path in paths(each)):
+    if any(path[0] == "needs" for path in paths_in(node.job.each)):
         return None
     try:
-        items = fill(each, context_of(node))
+        items = fill(node.job.each, context_of(node))
     except TemplateError:
         return None  # expansion will say so, with the task's name
     return items if isinstance(items, list) else None
@@ -190,6 +201,7 @@ def _restore_task(state: State, node: Node, row: StoredTask) -> None:
     task = Task(row.task, node, row.item, row.item_value, row.round, row.created_us)
     task.state, task.reason, task.priority, task.attempts = row.state, row.reason, row.priority, row.attempts
     task.not_before_us, task.output, task.pending_each = row.not_before_us, row.output, row.pending_each
+    task.losses, task.spared = row.losses, row.spared
     node.tasks.append(task)
     if task.state.is_final:
         return
@@ -205,6 +217,11 @@ def _restore_task(state: State, node: Node, row: StoredTask) -> None:
         state.attempts[row.open_attempt.attempt] = task
 
 
+def _waits_for_runs(run: Run) -> bool:
+    roots = (node for node in run.nodes.values() if not node.needs)
+    return any(t.state is TaskState.WAITING and t.reason == Reason.PREREQUISITE for node in roots for t in node.tasks)
+
+
 def _look_again(node: Node) -> None:
     """Which prerequisites are unmet, judged from the counts as they stand."""
     node.unmet = {needed.job.name for needed, when in node.needs if not is_met(needed, when)}
@@ -214,7 +231,7 @@ def _skip_hopeless(state: State, out: Decisions, node: Node, now_us: int) -> boo
     for needed, when in node.needs:
         if is_impossible(needed, when):
             text = f"{needed.job.name} can no longer be {when}"
-            return skip(state, out, node, Reason.UPSTREAM_FAILED, text, now_us)
+            return skip(state, out, node, cause(needed), text, now_us)
     return False
 
 

@@ -22,7 +22,8 @@ class StoredAttempt:
 
 @dataclass(frozen=True)
 class StoredTask:
-    """The latest round's row of each (job, item) of the run; `open_attempt` only while running."""
+    """The latest round's row of each (job, item) of the run; `open_attempt` only while running. `losses` counts its
+    attempts that ended lost, `spared` those that ended lost or not_started."""
 
     task: int
     job: str
@@ -38,6 +39,8 @@ class StoredTask:
     pending_each: bool
     output: Json
     open_attempt: StoredAttempt | None = None
+    losses: int = 0
+    spared: int = 0
 
 
 @dataclass(frozen=True)

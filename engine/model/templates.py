@@ -10,6 +10,7 @@ from typing import Any
 
 ROOTS = ("params", "item", "needs", "trigger", "run")
 _EXPRESSION = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
+_INDEX = re.compile(r"[0-9]{1,9}\Z")  # int() refuses other digits such as ² and very long numbers
 _PATH = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*\Z")
 
 
@@ -21,6 +22,15 @@ def paths(text: str) -> Iterator[tuple[str, ...]]:
     """Each path in `text`, split at its dots. Raises TemplateError for anything that is not a plain path."""
     for found in _EXPRESSION.finditer(text):
         yield _split(found[1])
+
+
+def paths_in(value: Any) -> Iterator[tuple[str, ...]]:
+    """Each path in the strings of a value, through lists and mappings."""
+    if isinstance(value, str):
+        yield from paths(value)
+    elif isinstance(value, list | tuple | Mapping):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from paths_in(each)
 
 
 def fill(value: Any, context: Mapping[str, Any]) -> Any:
@@ -45,7 +55,7 @@ def _fill_text(text: str, context: Mapping[str, Any]) -> Any:
     if "{{" not in text:
         return text
     whole = _EXPRESSION.fullmatch(text)
-    if whole and "{{" not in whole[1]:
+    if whole and "{{" not in whole[1] and "}}" not in whole[1]:
         return _look_up(_split(whole[1]), context)
     return _EXPRESSION.sub(lambda found: as_text(_look_up(_split(found[1]), context)), text)
 
@@ -64,7 +74,7 @@ def _look_up(parts: tuple[str, ...], context: Mapping[str, Any]) -> Any:
     for depth, part in enumerate(parts):
         if isinstance(value, Mapping) and part in value:
             value = value[part]
-        elif isinstance(value, list | tuple) and part.isdigit() and int(part) < len(value):
+        elif isinstance(value, list | tuple) and _INDEX.match(part) and int(part) < len(value):
             value = value[int(part)]
         else:
             kind = "nothing" if value is None else type(value).__name__

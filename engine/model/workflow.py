@@ -92,7 +92,7 @@ class Retry:
 @dataclass(frozen=True)
 class Job:
     """One unit of work. `each` is a list of items, a template string that yields one, or None (one task).
-    None for a time means no limit; `line` is where the file defines it (not part of its meaning)."""
+    None for a time means no limit."""
 
     name: str
     action: Action

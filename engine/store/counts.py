@@ -6,7 +6,7 @@ change only within an open run, so a run that the batch does not mention is take
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sqlalchemy import Connection, case, delete, func, insert, select
@@ -22,7 +22,7 @@ OPEN_STATES = tuple(state.value for state in RunState if not state.is_final)
 Place = tuple[int, str]  # the run and the queue of a task
 
 
-def chunks(ids: Collection[int]) -> Iterator[list[int]]:
+def chunks(ids: Iterable[int]) -> Iterator[list[int]]:
     ordered = sorted(ids)
     return (ordered[start : start + CHUNK] for start in range(0, len(ordered), CHUNK))
 

@@ -19,6 +19,8 @@ class StoreBusyError(StoreError):
     """Locked or full. Nothing was kept; the same batch may be committed again."""
 
 
+# a full disk may show first where the log's index grows, and SQLite does not call that full
+_FULL_IN_DISGUISE = frozenset({sqlite3.SQLITE_IOERR_SHMSIZE})
 _RETRIABLE = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL})
 
 
@@ -27,7 +29,8 @@ def translate(error: Exception, doing: str) -> StoreError:
     if isinstance(error, StoreError):
         return error
     origin = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(origin, "sqlite_errorcode", 0)
     # the low byte is the primary code; the rest tells e.g. a busy snapshot from a busy recovery
-    code = getattr(origin, "sqlite_errorcode", 0) & 0xFF
+    retriable = code in _FULL_IN_DISGUISE or code & 0xFF in _RETRIABLE
     text = f"{doing}: {origin}"
-    return StoreBusyError(text) if code in _RETRIABLE else StoreBrokenError(text)
+    return StoreBusyError(text) if retriable else StoreBrokenError(text)

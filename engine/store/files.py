@@ -43,13 +43,18 @@ def create(path: Path) -> None:
 
 def _refuse_leftovers(path: Path) -> None:
     """A database that has gone while its parts are still there was lost, not never made."""
-    log = path.with_name(f"{path.name}-wal")
-    left = ([log] if log.exists() and log.stat().st_size else []) + backups(path)[-1:]
+    left = log_of(path) + backups(path)[-1:]
     if left:
         raise StoreBrokenError(
             f"{path} is missing, but {left[-1]} is there. Restore the database (copy a backup to {path}), or move "
             f"{', '.join(str(file) for file in left)} away to begin with an empty one. Nothing was written."
         )
+
+
+def log_of(path: Path) -> list[Path]:
+    """The write-ahead log beside the database, if there is one with anything in it."""
+    log = path.with_name(f"{path.name}-wal")
+    return [log] if log.exists() and log.stat().st_size else []
 
 
 def check_header(path: Path) -> int:
@@ -66,8 +71,7 @@ def check_header(path: Path) -> int:
         )
     page = _number(header, 16, 2)
     expected = _number(header, 28, 4) * (65536 if page == 1 else page)
-    log = path.with_name(f"{path.name}-wal")
-    if path.stat().st_size < expected and not (log.exists() and log.stat().st_size):
+    if path.stat().st_size < expected and not log_of(path):
         raise damaged(path, f"it is cut off: {path.stat().st_size} of {expected} bytes")
     return _number(header, 60, 4)
 

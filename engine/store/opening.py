@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, select, update
@@ -19,7 +21,10 @@ def open_writer(path: Path) -> Engine:
         files.prepare_folder(path.parent)
         if not path.exists():
             files.create(path)
-        files.check_version(path, files.check_header(path))
+        version = _version(path)
+        files.check_version(path, version)
+        if version < SCHEMA_VERSION:
+            _migrate(path)
         return _open_checked(path)
     except StoreError:
         raise
@@ -29,13 +34,12 @@ def open_writer(path: Path) -> Engine:
 
 def _refusal(path: Path, error: Exception) -> StoreError:
     found = translate(error, f"opening {path}")
-    if isinstance(found, StoreBusyError) or not isinstance(error, DBAPIError):
+    if isinstance(found, StoreBusyError) or not isinstance(error, DBAPIError | sqlite3.DatabaseError):
         return found
-    return files.damaged(path, str(error.orig))
+    return files.damaged(path, str(error.orig if isinstance(error, DBAPIError) else error))
 
 
 def _open_checked(path: Path) -> Engine:
-    migrate_if_old(path)
     engine = sqlite.writer(path)
     try:
         with engine.begin() as connection:
@@ -49,17 +53,23 @@ def _open_checked(path: Path) -> Engine:
     return engine
 
 
-def migrate_if_old(path: Path) -> None:
+def _version(path: Path) -> int:
+    """The schema version on record. The header lags behind a log that a crash has left, so then SQLite is asked,
+    by a connection that cannot write: a newer database stays as it is, its log included."""
+    version = files.check_header(path)
+    if not files.log_of(path):
+        return version
+    with contextlib.closing(sqlite.connect(path, "ro")) as connection:
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _migrate(path: Path) -> None:
     """Upgrades an older database in one transaction, after a backup."""
     engine = sqlite.builder(path)
     try:
         with engine.begin() as connection:
-            # the header may lag behind the log, so what counts is asked of the database itself
-            version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
-            files.check_version(path, version)
-            if version < SCHEMA_VERSION:
-                files.back_up(path)
-                upgrade(connection)
+            files.back_up(path)
+            upgrade(connection)
     finally:
         engine.dispose()
 

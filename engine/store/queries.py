@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Engine, Select, Table, func, select
 
 from engine.store import schema as s
-from engine.store.codec import decode
+from engine.store.codec import decode, storable
+from engine.store.counts import chunks
 from engine.store.errors import translate
 
 Row = dict[str, Any]
@@ -82,7 +83,7 @@ class Queries:
         """The occurrence's run with `pruned` False; if retention has removed it, its id, a state of None and `pruned`
         True. None: it never occurred."""
         table = s.occurrences.c
-        found = self._one(select(s.occurrences).where(table.workflow == workflow, table.key == key))
+        found = self._one(select(s.occurrences).where(table.workflow == workflow, table.key == storable(key)))
         if found is None:
             return None
         run = self.run(found["run"])
@@ -140,11 +141,12 @@ class Queries:
         return self._all(_EVENTS.order_by(s.events.c.rev.desc()).limit(limit), "data")[::-1]
 
     def counters(self) -> dict[str, dict[str, dict[str, int]]]:
-        """`open` and `total`: queue to state to number of tasks. Kept numbers; nothing is scanned."""
+        """`open` and `total`: queue to state to number of tasks, where there are any. Kept numbers; nothing is scanned."""
         answer: dict[str, dict[str, dict[str, int]]] = {"open": {}, "total": {}}
         for row in self._all(select(s.queue_counts)):
             for scope, states in answer.items():
-                states.setdefault(row["queue"], {})[row["state"]] = row[scope]
+                if row[scope]:
+                    states.setdefault(row["queue"], {})[row["state"]] = row[scope]
         return answer
 
     def workers(self) -> list[Row]:
@@ -165,8 +167,8 @@ class Queries:
         table = s.run_counts.c
         statement = select(table.run, table.state, func.sum(table.n).label("n")).group_by(table.run, table.state)
         counts: dict[int, dict[str, int]] = {run["run"]: {} for run in runs}
-        for row in self._all(statement.where(table.run.in_(list(counts)))):
-            if row["n"]:
+        for part in chunks(counts):
+            for row in self._all(statement.where(table.run.in_(part), table.n != 0)):
                 counts[row["run"]][row["state"]] = int(row["n"])
         return [run | {"counts": counts[run["run"]]} for run in runs]
 

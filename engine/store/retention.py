@@ -16,6 +16,7 @@ from engine.store.counts import OPEN_STATES
 from engine.store.statements import greatest
 
 DAY_US = 86_400_000_000
+MOST_ROWS = 10_000  # ids go in one IN list, and a database bounds its length
 _SMALL = (s.run_counts, s.edges, s.rounds, s.run_after)  # a run's rows that are few: they go with it
 
 Removed = list[dict[str, Any]]
@@ -42,9 +43,13 @@ def _nth_newest(connection: Connection, ids_newest_first: Select[Any], keep: int
     return int(connection.scalar(ids_newest_first.limit(1).offset(keep)) or 0)
 
 
+def _batch(rule: Retention) -> int:
+    return min(max(rule.batch_rows, 1), MOST_ROWS)
+
+
 def remove_runs(connection: Connection, rule: Retention, at_us: int) -> tuple[Removed, bool]:
     """Removes finished runs up to one batch of rows: the attempts among them, and whether there may be more."""
-    rows = max(rule.batch_rows, 1)
+    rows = _batch(rule)
     removed: Removed = []
     for run in victims(connection, rule, at_us, rows):
         rows -= _remove_run(connection, run, rows, removed)
@@ -109,7 +114,7 @@ def remove_events(connection: Connection, rule: Retention) -> int:
     """Removes a batch of the events beyond the newest. The newest one stays: it holds the revision."""
     keep = max(rule.max_events, 1)
     last = _nth_newest(connection, select(s.events.c.rev).order_by(s.events.c.rev.desc()), keep)
-    some = select(s.events.c.rev).where(s.events.c.rev <= last).order_by(s.events.c.rev).limit(max(rule.batch_rows, 1))
+    some = select(s.events.c.rev).where(s.events.c.rev <= last).order_by(s.events.c.rev).limit(_batch(rule))
     return connection.execute(delete(s.events).where(s.events.c.rev.in_(some.scalar_subquery()))).rowcount
 
 

@@ -12,15 +12,19 @@ from engine.store.codec import storable, to_text
 Row = dict[str, Any]
 
 
+def _path(path: str | None) -> str | None:
+    return None if path is None else storable(path)
+
+
 def definition(x: c.DefinitionAdded) -> Row:
     body = x.workflow.to_json().decode()
-    row = {"id": x.definition, "workflow": x.workflow.name, "revision": x.revision, "path": x.path}
+    row = {"id": x.definition, "workflow": x.workflow.name, "revision": x.revision, "path": _path(x.path)}
     return row | {"hash": x.workflow.definition_hash, "body": body, "created_us": x.at_us}
 
 
 def workflow(x: c.WorkflowChanged) -> Row:
     problems = to_text(list(x.problems))
-    row = {"name": x.name, "path": x.path, "state": x.state, "definition": x.definition}
+    row = {"name": x.name, "path": _path(x.path), "state": x.state, "definition": x.definition}
     return row | {"problems": problems, "changed_us": x.at_us}
 
 
@@ -29,7 +33,7 @@ def run(x: c.RunAdded) -> Row:
         "id": x.run,
         "workflow": x.workflow,
         "definition": x.definition,
-        "key": x.key,
+        "key": storable(x.key),
         "state": x.state.value,
         "parameters": to_text(x.parameters),
         "trigger": to_text(x.trigger),
@@ -41,7 +45,7 @@ def run(x: c.RunAdded) -> Row:
 
 
 def occurrence(x: c.RunAdded) -> Row:
-    return {"workflow": x.workflow, "key": x.key, "run": x.run}
+    return {"workflow": x.workflow, "key": storable(x.key), "run": x.run}
 
 
 def awaited(changes: Iterable[c.RunAdded]) -> list[Row]:

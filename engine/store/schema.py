@@ -106,7 +106,6 @@ runs = Table(
     _time("ended_us"),
     UniqueConstraint("workflow", "key", name="uq_runs_key"),
     Index("ix_runs_state", "state", "id"),
-    Index("ix_runs_ended", "ended_us"),
 )
 Index("ix_runs_workflow", runs.c.workflow, runs.c.id)
 
@@ -182,6 +181,7 @@ tasks = Table(
     _time("ready_us"),
     _time("started_us"),
     _time("ended_us"),
+    Index("ix_tasks_run", "run", "id"),
     Index("ix_tasks_state", "state", "id"),
 )
 # An expression, because NULLs are never equal in a unique index and a job without items has item NULL.

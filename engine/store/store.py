@@ -14,7 +14,7 @@ from engine.model.config import Retention
 from engine.model.stored import Recovered, StoredRun
 from engine.store import recovery, retention, sqlite
 from engine.store import schema as s
-from engine.store.errors import translate
+from engine.store.errors import StoreBrokenError, translate
 from engine.store.opening import open_writer
 from engine.store.queries import Queries
 from engine.store.writer import Writer
@@ -28,7 +28,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._closed = False
+        self._closed = self._broken = False
         self._engine = open_writer(path)
         self._writer = Writer(self._engine)
         self._readers = sqlite.readers(path)
@@ -55,8 +55,7 @@ class Store:
     def commit(self, changes: Sequence[Change]) -> tuple[int, list[dict[str, Any]]]:
         """All changes in order in one transaction: the last revision, and the events among them as readers get them.
         StoreBusyError: nothing was kept, the same batch may come again. StoreBrokenError: stop."""
-        with self._lock:
-            return self._writer.commit(changes)
+        return self._guarded(lambda: self._writer.commit(changes), f"writing {len(changes)} changes")
 
     def prune(self, rule: Retention, at_us: int) -> list[dict[str, Any]]:
         """Forgets finished runs and old events; commits may come in between. Returns the removed attempts (attempt,
@@ -72,14 +71,16 @@ class Store:
         return removed
 
     def close(self) -> None:
-        """Marks the end as clean and folds the log into the database. Harmless when repeated."""
+        """Marks the end as clean and folds the log into the database. Harmless when repeated; after a
+        broken write nothing is marked."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
             self._readers.dispose()
             try:
-                self._finish()
+                if not self._broken:
+                    self._finish()
             except Exception as error:
                 raise translate(error, f"closing {self.path}") from error
             finally:
@@ -95,8 +96,20 @@ class Store:
             raw.close()
 
     def _write(self, act: Callable[[Connection], T], doing: str) -> T:
-        try:
-            with self._lock, self._engine.begin() as connection:
+        def within() -> T:
+            with self._engine.begin() as connection:
                 return act(connection)
-        except Exception as error:
-            raise translate(error, doing) from error
+
+        return self._guarded(within, doing)
+
+    def _guarded(self, act: Callable[[], T], doing: str) -> T:
+        """One writer at a time. After a broken write the end is not marked clean, so the next start looks closely."""
+        with self._lock:
+            if self._closed:
+                raise StoreBrokenError(f"{doing}: {self.path} is closed")
+            try:
+                return act()
+            except Exception as error:
+                found = translate(error, doing)
+                self._broken = self._broken or isinstance(found, StoreBrokenError)
+                raise found from error

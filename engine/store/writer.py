@@ -13,7 +13,7 @@ from engine.store import schema as s
 from engine.store.batches import group
 from engine.store.codec import to_text
 from engine.store.counts import Counts
-from engine.store.errors import StoreBrokenError, translate
+from engine.store.errors import StoreBrokenError
 
 Write = Callable[[Connection, list[Any]], None]
 
@@ -29,15 +29,12 @@ class Writer:
             self._revision = int(connection.scalar(select(func.max(s.events.c.rev))) or 0)
 
     def commit(self, changes: Sequence[c.Change]) -> tuple[int, list[dict[str, Any]]]:
-        """Writes all of it in one transaction; the events come back with their revisions."""
+        """Writes all of it in one transaction, errors as the driver has them; the events come back with their revisions."""
         batch = list(changes)
         revision, events = self._revision, self._number(batch)
         if batch:
-            try:
-                with self._engine.begin() as connection:
-                    self._write(connection, batch, events)
-            except Exception as error:
-                raise translate(error, f"writing {len(batch)} changes") from error
+            with self._engine.begin() as connection:
+                self._write(connection, batch, events)
             self._counts.settle(batch)
             self._revision = revision + len(events)
         return self._revision, events

@@ -84,6 +84,11 @@ def records(data: Path, attempt: int, first: int = 0, last: int | None = None) -
             yield Record(data, position, length, stream, time_us)
 
 
+def attempts(data: Path) -> set[int]:
+    """Whose records a data file holds."""
+    return {number for number, *_ in _unpacked(data.with_suffix(".idx"), 0)}
+
+
 def _unpacked(index: Path, first: int) -> Iterator[tuple[int, int, int, int, int]]:
     try:
         stream = index.open("rb")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -156,18 +156,23 @@ class LogReader:
             yield from _split(open_lines, chunk)
         yield from open_lines.values()
 
-    def remove(self, worker: str, attempt: int, segment: int | None = None) -> None:
-        """For retention: the attempt's own files go. Name `segment` when no attempt refers to it any more; one that a
-        living worker may still write to stays."""
+    def remove(self, worker: str, attempt: int, segment: int | None = None, running: Collection[int] = ()) -> None:
+        """For retention: the attempt's own files go. Name `segment` when no finished attempt refers to it any more; it
+        stays while one of the `running` wrote to it or while a living worker may still use it for new ones."""
         folder = worker_folder(self._state, worker)
         if not folder.is_dir():
             return
         for number in log_files.own_files(folder, attempt):
             log_files.remove(log_files.own_file(folder, attempt, number))
-        writable = (folder / "spool").exists() and segment == max(log_files.segments(folder), default=None)
-        if segment is not None and not writable:
+        if segment is not None and not _in_use(folder, segment, running):
             log_files.remove(log_files.segment_file(folder, segment))
         remove_if_empty(folder)
+
+
+def _in_use(folder: Path, segment: int, running: Collection[int]) -> bool:
+    if (folder / "spool").exists() and segment == max(log_files.segments(folder), default=None):
+        return True
+    return not log_files.attempts(log_files.segment_file(folder, segment)).isdisjoint(running)
 
 
 def _cut(chunk: LogChunk, start: int, stop: int) -> LogChunk:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -181,13 +182,12 @@ def test_without_a_watch_looking_goes_on(root: Path, monkeypatch: pytest.MonkeyP
         yield set()
 
     monkeypatch.setattr(folder_watch, "awatch", refuse)
-    monkeypatch.setattr(folder_place, "_REWATCH_SECONDS", 1.0)
 
     async def story() -> None:
         async with bench(root) as b:
-            assert "no space left for watches" in await b.alarm()
             (b.folder / "a.yaml").write_text(text("a"))
             await b.loaded("a.yaml", 1.2)
+            assert "the watch is lost" in await b.alarm()
             monkeypatch.setattr(folder_watch, "awatch", real)
             await until(lambda: b.watcher.alarms == ())
 
@@ -217,8 +217,12 @@ def test_a_watcher_that_cannot_tell_stops_and_says_why(root: Path) -> None:
     """An event that nobody takes is not swallowed: stop() raises what delivery raised, and asking raises too."""
     (root / "jobs.d/a.yaml").write_text(text("a"))
 
-    def deliver(_: Any) -> None:
-        raise RuntimeError("nobody listens")
+    calls: list[Any] = []
+
+    def deliver(batch: Any) -> None:
+        calls.append(batch)
+        if len(calls) == 1:
+            raise RuntimeError("nobody listens")
 
     async def story() -> None:
         watcher = FolderWatcher([Path("jobs.d")], root, load, deliver)
@@ -230,6 +234,7 @@ def test_a_watcher_that_cannot_tell_stops_and_says_why(root: Path) -> None:
         with pytest.raises(WatcherStoppedError):
             await watcher.rescan()
         await watcher.stop()
+        assert len(calls) == 1
 
     run(story())
 
@@ -248,3 +253,31 @@ def test_a_file_changed_at_the_last_moment_settles_again(root: Path) -> None:
             assert (await b.loaded("a.yaml")).name == "a"
 
     run(story())
+
+
+def test_a_name_that_is_not_utf8_does_not_end_the_watch(root: Path) -> None:
+    """The library gives up at such a name; a new watch takes over, without an alarm."""
+
+    async def story() -> None:
+        async with bench(root) as b:
+            await until(lambda: b.watcher._places[0].watch.ready)
+            os.close(os.open(os.fsencode(b.folder) + b"/\xff.yaml", os.O_CREAT | os.O_WRONLY))
+            assert "half-written" in await b.broken("\\udcff.yaml")
+            await b.write("a.yaml", text("a"))
+            await until(lambda: b.watcher._places[0].watch.ready)
+            await b.quiet()
+
+    run(story())
+
+
+def test_a_file_that_vanishes_while_looking_is_not_there(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between listing and asking a file may go, and so may the folder."""
+    fill(root / "jobs.d", 1)
+
+    def gone(_: str) -> None:
+        raise FileNotFoundError
+
+    assert look(root / "none") is None
+    monkeypatch.setattr(os, "lstat", gone)
+    sight = look(root / "jobs.d")
+    assert sight is not None and sight.keys == {}

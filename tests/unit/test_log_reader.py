@@ -185,11 +185,13 @@ def test_removal_takes_own_files_and_a_named_segment(files: Files, reader: LogRe
 
 
 def test_a_living_workers_newest_segment_stays(files: Files, reader: LogReader) -> None:
-    """It may be written to at this moment; an older one may go."""
+    """It may be written to at this moment; an older one may go unless a running attempt wrote to it."""
     files.write("seg-0", 1, b"x")
     files.write("seg-1", 1, b"x")
     (files.folder / "spool").touch()
     reader.remove(W, 1, segment=1)
+    reader.remove(W, 2, segment=0, running={1})
+    assert (files.folder / "seg-0.log").exists()
     reader.remove(W, 1, segment=0)
     assert sorted(item.name for item in files.folder.glob("seg-*.log")) == ["seg-1.log"]
 

@@ -114,7 +114,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("workflow", "key", name="uq_runs_key"),
     )
-    op.create_index("ix_runs_ended", "runs", ["ended_us"], unique=False)
     op.create_index("ix_runs_state", "runs", ["state", "id"], unique=False)
     op.create_index("ix_runs_workflow", "runs", ["workflow", "id"], unique=False)
     op.create_table(
@@ -217,6 +216,7 @@ def upgrade() -> None:
     )
     coalesced = sa.text("coalesce(item, -1)")
     op.create_index("uq_tasks_item", "tasks", ["run", "job", "round", coalesced], unique=True)
+    op.create_index("ix_tasks_run", "tasks", ["run", "id"], unique=False)
     op.create_index("ix_tasks_state", "tasks", ["state", "id"], unique=False)
     op.create_table(
         "attempts",

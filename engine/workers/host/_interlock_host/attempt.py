@@ -40,7 +40,9 @@ class Result:
 
 
 class Attempt:
-    def __init__(self, number: int, epoch: int, spec: dict[str, Any], send: Callable[[dict[str, object]], None]) -> None:
+    def __init__(
+        self, number: int, epoch: int, spec: dict[str, Any], send: Callable[[dict[str, object]], None]
+    ) -> None:
         self.number, self.epoch, self.spec = number, epoch, spec
         self.pid: int | None = None
         self.started_us = now_us()
@@ -49,6 +51,7 @@ class Attempt:
         self.order: KillOrder | None = None
         self.result: Result | None = None
         self.wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.stuck = False  # a callable that outlived its grace
         self._send = send
         self._lock = threading.Lock()
         self._progress: tuple[float, float | None] | None = None

@@ -83,7 +83,7 @@ def exec_failure(error: Exception, argv: list[str], cwd: str) -> Result:
 
 
 def _is_cwd(error: OSError, cwd: str) -> bool:
-    return error.filename == cwd and not Path(cwd).is_dir() or (error.filename == cwd and not os.access(cwd, os.X_OK))
+    return (error.filename == cwd and not Path(cwd).is_dir()) or (error.filename == cwd and not os.access(cwd, os.X_OK))
 
 
 def _advice(number: int, program: str, cwd: str, bad_cwd: bool) -> str:

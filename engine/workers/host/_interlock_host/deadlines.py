@@ -5,12 +5,22 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from .attempt import Attempt
 from .logs import OutputLog
 from .worklog import WorkLog
 
 KILL_EVERY = 0.05
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How to end what runs: ask at once, press at half the grace, force when it is over (again and again)."""
+
+    ask: Callable[[], object]
+    press: Callable[[], object]
+    force: Callable[[], object]
 
 
 class Deadlines:
@@ -48,19 +58,21 @@ class Deadlines:
 class Ladder:
     """Carries out the attempt's kill order, step by step, while the pump goes on reading."""
 
-    def __init__(self, attempt: Attempt, ask: Callable[[], object], force: Callable[[], object]) -> None:
-        self._attempt, self._ask, self._force = attempt, ask, force
-        self._asked = False
+    def __init__(self, attempt: Attempt, steps: Steps) -> None:
+        self._attempt, self._steps = attempt, steps
+        self._done = 0
 
     def tick(self) -> float:
         order = self._attempt.order
         if order is None:
             return math.inf
-        if not self._asked:
-            self._asked = True
-            self._ask()
-        deadline = order.at + order.grace
-        if time.monotonic() < deadline:
-            return deadline
-        self._force()
-        return time.monotonic() + KILL_EVERY
+        times = [order.at, order.at + order.grace / 2, order.at + order.grace]
+        now = time.monotonic()
+        for number, step in enumerate([self._steps.ask, self._steps.press]):
+            if self._done == number and now >= times[number]:
+                self._done += 1
+                step()
+        if now < times[2]:
+            return times[self._done] if self._done < 2 else times[2]
+        self._steps.force()
+        return now + KILL_EVERY

@@ -4,6 +4,9 @@ It takes calls from a socket and answers there; the host keeps records, deadline
 socket ends, and so does this process.
 """
 
+# Plain calls that every Python from 3.8 on has; sys.path is cleaned before the other imports.
+# ruff: noqa: B905, E402, PTH100, PTH109, PTH118, PTH120, PTH123
+
 import os
 import sys
 
@@ -19,9 +22,10 @@ import json
 import queue
 import socket
 import threading
+from typing import Any
 
 
-def sibling(name):  # type: ignore[no-untyped-def]
+def sibling(name: Any) -> Any:
     """A file beside this one, under a name that no user's module has."""
     spec = importlib.util.spec_from_file_location("_interlock_" + name, os.path.join(HERE, name + ".py"))
     module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
@@ -33,17 +37,17 @@ def sibling(name):  # type: ignore[no-untyped-def]
 class Channel:
     """The socket to the host: lines of JSON, and descriptors beside them (output, error, the call itself)."""
 
-    def __init__(self, fd):  # type: ignore[no-untyped-def]
+    def __init__(self, fd: Any) -> None:
         self._socket = socket.socket(fileno=fd)
         self._lock = threading.Lock()
-        self._fds = []  # type: ignore[var-annotated]
+        self._fds: Any = []
 
-    def send(self, message):  # type: ignore[no-untyped-def]
+    def send(self, message: Any) -> Any:
         data = (json.dumps(message) + "\n").encode()
         with self._lock:
             self._socket.sendall(data)
 
-    def messages(self):  # type: ignore[no-untyped-def]
+    def messages(self) -> Any:
         rest = b""
         while True:
             data = self._receive()
@@ -57,7 +61,7 @@ class Channel:
                     message.update(fds=fds[:2], call=load(fds[2]))
                 yield message
 
-    def _receive(self):  # type: ignore[no-untyped-def]
+    def _receive(self) -> Any:
         try:
             data, extra, _, _ = self._socket.recvmsg(65536, socket.CMSG_SPACE(3 * 64 * 4), socket.MSG_CMSG_CLOEXEC)
         except OSError:
@@ -70,7 +74,7 @@ class Channel:
         return data
 
 
-def load(fd):  # type: ignore[no-untyped-def]
+def load(fd: Any) -> Any:
     with open(fd, "rb") as file:
         file.seek(0)
         return json.loads(file.read())
@@ -79,12 +83,12 @@ def load(fd):  # type: ignore[no-untyped-def]
 class Runner:
     """Takes calls and cancellations from the channel; each pool differs in where a call runs."""
 
-    def __init__(self, channel, calls, streams):  # type: ignore[no-untyped-def]
+    def __init__(self, channel: Any, calls: Any, streams: Any) -> None:
         self.channel, self.calls, self.streams = channel, calls, streams
-        self._active = {}  # type: ignore[var-annotated]
+        self._active: Any = {}
         threading.Thread(target=self._read, daemon=True, name="interlock-reader").start()
 
-    def _read(self):  # type: ignore[no-untyped-def]
+    def _read(self) -> Any:
         for message in self.channel.messages():
             if message["op"] == "call":
                 call = self.calls.Call(message, self.channel)
@@ -96,34 +100,40 @@ class Runner:
                     self.cancel(call, message["op"] == "raise")
         os._exit(0)  # the host is gone, or has no more use for us
 
-    def done(self, call):  # type: ignore[no-untyped-def]
+    def submit(self, call: Any) -> Any:
+        raise NotImplementedError
+
+    def serve(self) -> Any:
+        raise NotImplementedError
+
+    def done(self, call: Any) -> Any:
         """After the call's descriptors are closed: the host takes this for the attempt's end."""
         self._active.pop(call.number, None)
         self.channel.send(call.answer)
 
-    def cancel(self, call, force):  # type: ignore[no-untyped-def]
+    def cancel(self, call: Any, force: Any) -> Any:
         call.cancel(force)
 
 
 class ProcessRunner(Runner):
     """One call at a time, in the main thread, with descriptors 1 and 2 its own."""
 
-    def __init__(self, *arguments):  # type: ignore[no-untyped-def]
-        self._queue = queue.Queue()  # type: ignore[var-annotated]
+    def __init__(self, *arguments: Any) -> None:
+        self._queue: Any = queue.Queue()
         self._home, self._environ = os.getcwd(), dict(os.environ)
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
         super().__init__(*arguments)
 
-    def submit(self, call):  # type: ignore[no-untyped-def]
+    def submit(self, call: Any) -> Any:
         self._queue.put(call)
 
-    def serve(self):  # type: ignore[no-untyped-def]
+    def serve(self) -> Any:
         while True:
             self._run(self._queue.get())
 
-    def _run(self, call):  # type: ignore[no-untyped-def]
+    def _run(self, call: Any) -> Any:
         for fd, target in zip(call.fds, (1, 2)):
             os.dup2(fd, target)
             os.close(fd)
@@ -149,20 +159,20 @@ class ProcessRunner(Runner):
 class ThreadRunner(Runner):
     """A thread for each call, so that one which never ends takes no other with it."""
 
-    def __init__(self, *arguments):  # type: ignore[no-untyped-def]
-        self._queue = queue.Queue()  # type: ignore[var-annotated]
+    def __init__(self, *arguments: Any) -> None:
+        self._queue: Any = queue.Queue()
         super().__init__(*arguments)
 
-    def submit(self, call):  # type: ignore[no-untyped-def]
+    def submit(self, call: Any) -> Any:
         self._queue.put(call)
 
-    def serve(self):  # type: ignore[no-untyped-def]
+    def serve(self) -> Any:
         while True:
             call = self._queue.get()
             name = "interlock-%s" % call.number
             threading.Thread(target=self._run, args=(call,), daemon=True, name=name).start()
 
-    def _run(self, call):  # type: ignore[no-untyped-def]
+    def _run(self, call: Any) -> Any:
         sink = self.streams.Sink(call.fds)
         self.streams.CURRENT.set(sink)
         call.run()
@@ -173,37 +183,37 @@ class ThreadRunner(Runner):
 class AsyncRunner(Runner):
     """One event loop; a callable that is no coroutine function goes to a thread, so that it cannot hold the loop."""
 
-    def __init__(self, *arguments):  # type: ignore[no-untyped-def]
+    def __init__(self, *arguments: Any) -> None:
         self._loop = asyncio.new_event_loop()
         super().__init__(*arguments)
 
-    def serve(self):  # type: ignore[no-untyped-def]
+    def serve(self) -> Any:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
 
-    def submit(self, call):  # type: ignore[no-untyped-def]
+    def submit(self, call: Any) -> Any:
         self._loop.call_soon_threadsafe(self._start, call)
 
-    def cancel(self, call, force):  # type: ignore[no-untyped-def]
+    def cancel(self, call: Any, force: Any) -> Any:
         call.cancelled.set()
         self._loop.call_soon_threadsafe(lambda: call.task and call.task.cancel())
 
-    def _start(self, call):  # type: ignore[no-untyped-def]
+    def _start(self, call: Any) -> Any:
         sink = self.streams.Sink(call.fds)
 
-        def begin():  # type: ignore[no-untyped-def]
+        def begin() -> Any:
             self.streams.CURRENT.set(sink)
             return self._loop.create_task(self._run(call, sink))
 
         call.task = contextvars.copy_context().run(begin)
 
-    async def _run(self, call, sink):  # type: ignore[no-untyped-def]
+    async def _run(self, call: Any, sink: Any) -> Any:
         await call.run_async(self._loop)
         sink.close()
         self.done(call)
 
 
-def main():  # type: ignore[no-untyped-def]
+def main() -> Any:
     settings = json.loads(sys.argv[1])
     # What the user's program expects: pythonpath, then the working directory, then the interpreter's own.
     sys.path[:0] = [*settings["pythonpath"], os.getcwd()]
@@ -211,7 +221,7 @@ def main():  # type: ignore[no-untyped-def]
     streams = sibling("runner_streams")
     if settings["pool"] != "process":
         streams.install()
-    kinds = {"process": ProcessRunner, "thread": ThreadRunner, "async": AsyncRunner}
+    kinds: Any = {"process": ProcessRunner, "thread": ThreadRunner, "async": AsyncRunner}
     kinds[settings["pool"]](Channel(settings["fd"]), sibling("runner_calls"), streams).serve()
 
 

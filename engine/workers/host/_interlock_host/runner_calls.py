@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+from typing import Any
 
 OURS = os.path.dirname(os.path.abspath(__file__))
 
@@ -25,31 +26,31 @@ class Context:
 
     Cancelled = Cancelled
 
-    def __init__(self, call, values):  # type: ignore[no-untyped-def]
+    def __init__(self, call: Any, values: Any) -> None:
         self._call = call
         for name in ("item", "params", "needs", "run", "task", "attempt", "scheduled"):
             setattr(self, name, values.get(name))
 
     @property
-    def cancelled(self):  # type: ignore[no-untyped-def]
+    def cancelled(self) -> Any:
         return self._call.cancelled.is_set()
 
-    def progress(self, done, total=None):  # type: ignore[no-untyped-def]
+    def progress(self, done: Any, total: Any = None) -> Any:
         self._call.channel.send({"op": "progress", "a": self._call.number, "done": done, "total": total})
 
 
 class Call:
-    def __init__(self, message, channel):  # type: ignore[no-untyped-def]
+    def __init__(self, message: Any, channel: Any) -> None:
         self.number, self.fds, self.channel = message["a"], message["fds"], channel
         self.env, self._wanted = message["call"]["env"], message["call"]
         self.cancelled = threading.Event()
-        self.task = None
-        self.answer = {"op": "result", "a": self.number}
+        self.task: Any = None
+        self.answer: Any = {"op": "result", "a": self.number}
         self._lock = threading.Lock()
-        self._thread = None
+        self._thread: Any = None
         self._started = (0.0, 0.0)
 
-    def run(self):  # type: ignore[no-untyped-def]
+    def run(self) -> Any:
         """In this thread. Never raises: a late Cancelled is taken for what it is."""
         shared = threading.current_thread() is not threading.main_thread()
         clock = time.thread_time if shared else cpu_seconds
@@ -65,7 +66,7 @@ class Call:
             self._failed(error)
         self._usage(clock() - began)
 
-    async def run_async(self, loop):  # type: ignore[no-untyped-def]
+    async def run_async(self, loop: Any) -> Any:
         try:
             function, args, kwargs = self._find()
             if inspect.iscoroutinefunction(function):
@@ -80,27 +81,27 @@ class Call:
             self._failed(error)
         self._usage(None)
 
-    def cancel(self, force):  # type: ignore[no-untyped-def]
+    def cancel(self, force: Any) -> Any:
         self.cancelled.set()
         with self._lock:
             if force and self._thread is not None:
                 raise_in(self._thread, Cancelled)
 
-    def _settle(self):  # type: ignore[no-untyped-def]
+    def _settle(self) -> Any:
         """No exception may be raised in this thread any more: one that is on its way is called back."""
         with self._lock:
             thread, self._thread = self._thread, None
             if self.cancelled.is_set() and thread is not None:
                 raise_in(thread, None)
 
-    def _value(self):  # type: ignore[no-untyped-def]
+    def _value(self) -> Any:
         function, args, kwargs = self._find()
         value = function(*args, **kwargs)
         if inspect.isawaitable(value):
             value = asyncio.run(finish(value))
         return value
 
-    def _find(self):  # type: ignore[no-untyped-def]
+    def _find(self) -> Any:
         function = importlib.import_module(self._wanted["module"])
         for name in self._wanted["function"].split("."):
             function = getattr(function, name)
@@ -110,7 +111,7 @@ class Call:
             kwargs["context"] = Context(self, self._wanted.get("context") or {})
         return function, args, kwargs
 
-    def _answer_with(self, value):  # type: ignore[no-untyped-def]
+    def _answer_with(self, value: Any) -> Any:
         try:
             text = json.dumps(value, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
@@ -124,7 +125,7 @@ class Call:
             return
         self.answer.update(outcome="succeeded", reason="succeeded", output=value)
 
-    def _failed(self, error):  # type: ignore[no-untyped-def]
+    def _failed(self, error: Any) -> Any:
         self.answer.pop("output", None)
         if isinstance(error, SystemExit):
             self._exited(error.code)
@@ -137,7 +138,7 @@ class Call:
         self.answer.update(outcome="failed", reason="exception", message=text[:4000])
         say("".join(traceback.format_exception(type(error), error, error.__traceback__)))
 
-    def _exited(self, code):  # type: ignore[no-untyped-def]
+    def _exited(self, code: Any) -> Any:
         if code is None or code == 0:
             self.answer.update(outcome="succeeded", reason="succeeded", code=0)
             return
@@ -147,18 +148,18 @@ class Call:
         self.answer.update(outcome="failed", reason="exit_code", code=code & 255)
         self.answer["message"] = "ended with exit code %d" % (code & 255)
 
-    def _usage(self, cpu):  # type: ignore[no-untyped-def]
+    def _usage(self, cpu: Any) -> Any:
         usage = {"max_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
         if cpu is not None:
             usage["cpu_seconds"] = round(cpu, 6)
         self.answer["usage"] = usage
 
 
-async def finish(awaitable):  # type: ignore[no-untyped-def]
+async def finish(awaitable: Any) -> Any:
     return await awaitable
 
 
-def say(text):  # type: ignore[no-untyped-def]
+def say(text: Any) -> Any:
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
@@ -166,30 +167,30 @@ def say(text):  # type: ignore[no-untyped-def]
         return
 
 
-def describe(error):  # type: ignore[no-untyped-def]
+def describe(error: Any) -> Any:
     try:
         return str(error)
     except Exception:
         return "(its text cannot be made)"
 
 
-def own_frame(frame):  # type: ignore[no-untyped-def]
+def own_frame(frame: Any) -> Any:
     name = frame.tb_frame.f_code.co_filename
     return os.path.dirname(os.path.abspath(name)) == OURS or name.startswith("<frozen importlib")
 
 
-def takes_context(function):  # type: ignore[no-untyped-def]
+def takes_context(function: Any) -> Any:
     try:
         return "context" in inspect.signature(function).parameters
     except (TypeError, ValueError):
         return False
 
 
-def cpu_seconds():  # type: ignore[no-untyped-def]
+def cpu_seconds() -> Any:
     both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in both)
 
 
-def raise_in(thread, kind):  # type: ignore[no-untyped-def]
+def raise_in(thread: Any, kind: Any) -> Any:
     value = None if kind is None else ctypes.py_object(kind)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), value)

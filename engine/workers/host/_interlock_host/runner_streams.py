@@ -8,11 +8,12 @@ import io
 import os
 import sys
 import threading
+from typing import Any
 
-CURRENT = contextvars.ContextVar("interlock_attempt", default=None)  # type: ignore[var-annotated]
+CURRENT: Any = contextvars.ContextVar("interlock_attempt", default=None)
 
 
-def write_all(fd, data):  # type: ignore[no-untyped-def]
+def write_all(fd: Any, data: Any) -> Any:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
@@ -21,13 +22,13 @@ def write_all(fd, data):  # type: ignore[no-untyped-def]
 class Sink:
     """One attempt's two pipes. Whole lines are kept together for each thread, so that threads do not mix theirs."""
 
-    def __init__(self, fds):  # type: ignore[no-untyped-def]
+    def __init__(self, fds: Any) -> None:
         self._fds = fds
         self._lock = threading.Lock()
-        self._parts = {}  # type: ignore[var-annotated]
+        self._parts: Any = {}
         self._closed = False
 
-    def write(self, stream, data):  # type: ignore[no-untyped-def]
+    def write(self, stream: Any, data: Any) -> Any:
         key = (stream, threading.get_ident())
         with self._lock:
             data = self._parts.pop(key, b"") + data
@@ -36,11 +37,11 @@ class Sink:
                 self._parts[key] = data[cut:]
             self._put(stream, data[:cut])
 
-    def flush(self, stream):  # type: ignore[no-untyped-def]
+    def flush(self, stream: Any) -> Any:
         with self._lock:
             self._put(stream, self._parts.pop((stream, threading.get_ident()), b""))
 
-    def close(self):  # type: ignore[no-untyped-def]
+    def close(self) -> Any:
         with self._lock:
             for (stream, _), part in self._parts.items():
                 self._put(stream, part)
@@ -48,7 +49,7 @@ class Sink:
             for fd in self._fds:
                 os.close(fd)
 
-    def _put(self, stream, data):  # type: ignore[no-untyped-def]
+    def _put(self, stream: Any, data: Any) -> Any:
         if data and not self._closed:  # a thread that outlives its attempt speaks to nobody
             try:
                 write_all(self._fds[stream - 1], data)
@@ -59,17 +60,17 @@ class Sink:
 class Bytes(io.RawIOBase):
     """What user code finds as sys.stdout.buffer."""
 
-    def __init__(self, stream):  # type: ignore[no-untyped-def]
+    def __init__(self, stream: Any) -> None:
         super().__init__()
         self._stream = stream
 
-    def writable(self):  # type: ignore[no-untyped-def]
+    def writable(self) -> Any:
         return True
 
-    def fileno(self):  # type: ignore[no-untyped-def]
+    def fileno(self) -> Any:
         return self._stream
 
-    def write(self, data):  # type: ignore[no-untyped-def]
+    def write(self, data: Any) -> Any:
         data = bytes(data)
         sink = CURRENT.get()
         if sink is None:
@@ -78,7 +79,7 @@ class Bytes(io.RawIOBase):
             sink.write(self._stream, data)
         return len(data)
 
-    def flush(self):  # type: ignore[no-untyped-def]
+    def flush(self) -> Any:
         sink = CURRENT.get()
         if sink is not None:
             sink.flush(self._stream)
@@ -90,43 +91,43 @@ class Text(io.TextIOBase):
     encoding = "utf-8"
     errors = "backslashreplace"
 
-    def __init__(self, stream):  # type: ignore[no-untyped-def]
+    def __init__(self, stream: Any) -> None:
         super().__init__()
         self.buffer = Bytes(stream)
         self.name = "<stdout>" if stream == 1 else "<stderr>"
 
-    def writable(self):  # type: ignore[no-untyped-def]
+    def writable(self) -> Any:
         return True
 
-    def isatty(self):  # type: ignore[no-untyped-def]
+    def isatty(self) -> Any:
         return False
 
-    def fileno(self):  # type: ignore[no-untyped-def]
+    def fileno(self) -> Any:
         return self.buffer.fileno()
 
-    def reconfigure(self, **_):  # type: ignore[no-untyped-def]
+    def reconfigure(self, **_: Any) -> Any:
         """Programs set encodings here; ours can write everything already."""
 
-    def write(self, text):  # type: ignore[no-untyped-def]
+    def write(self, text: Any) -> Any:
         if not isinstance(text, str):
             raise TypeError("write() argument must be str, not " + type(text).__name__)
         self.buffer.write(text.encode("utf-8", "backslashreplace"))
         return len(text)
 
-    def flush(self):  # type: ignore[no-untyped-def]
+    def flush(self) -> Any:
         self.buffer.flush()
 
 
-def install():  # type: ignore[no-untyped-def]
+def install() -> Any:
     sys.stdout, sys.stderr = Text(1), Text(2)
     original = threading.Thread.start
 
-    def start(self):  # type: ignore[no-untyped-def]
+    def start(self) -> Any:
         sink = CURRENT.get()
         if sink is not None:
             inner = self.run
 
-            def run():  # type: ignore[no-untyped-def]
+            def run() -> Any:
                 CURRENT.set(sink)
                 inner()
 

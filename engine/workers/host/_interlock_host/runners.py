@@ -19,6 +19,7 @@ from .worklog import WorkLog
 
 SCRIPT = Path(__file__).with_name("runner.py")
 MARK = "INTERLOCK_"
+LEAVE = 2.0  # seconds a runner has to leave when its socket is closed
 
 
 class RunnerGone(Exception):  # noqa: N818
@@ -46,7 +47,7 @@ class Runner:
         self.retired = False
         self.used = time.monotonic()
         self._lock = threading.Lock()
-        self._gone = False
+        self.gone = False
         self._socket, theirs = socket.socketpair()
         try:
             settings = {"pool": spec["pool"], "fd": theirs.fileno(), "module": spec["call"]["module"]}
@@ -66,11 +67,11 @@ class Runner:
         """The call itself travels as a memory file, so that a runner which does not read can never block us."""
         memory = os.memfd_create("interlock-call", os.MFD_CLOEXEC)
         try:
-            with open(memory, "wb", closefd=False) as file:  # noqa: PTH123
+            with open(memory, "wb", closefd=False) as file:
                 file.write(json.dumps(payload).encode())
             line = json.dumps({"op": "call", "a": attempt.number}).encode() + b"\n"
             with self._lock:
-                if self._gone:
+                if self.gone:
                     raise RunnerGone
                 self.attempts[attempt.number] = attempt
                 socket.send_fds(self._socket, [line], [*fds, memory], socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
@@ -89,11 +90,18 @@ class Runner:
         """End of file is the runner's sign to leave; what does not leave is killed."""
         self.retired = True
         with self._lock, contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_WR)
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def kill(self) -> None:
         self.retired = True
         tree.force(tree.Identity(self.pid, ()))
+
+    def condemn(self, attempt: Attempt) -> None:
+        """Its grace is over. No new call comes here; the process dies once only such calls are left in it."""
+        self.retired = True
+        attempt.stuck = True
+        if all(other.stuck or other.result is not None for other in list(self.attempts.values())):
+            self.kill()
 
     def _read(self) -> None:
         """Answers until the process ends. Its pidfd decides, because a forked child may hold the socket open."""
@@ -103,17 +111,19 @@ class Runner:
         selector.register(self._pidfd, selectors.EVENT_READ)
         ended = False
         while not ended:
-            ready = {key.fd for key, _ in selector.select(1.0 if self.retired else None)}
-            ended = self._pidfd in ready
-            if not ready and self.retired and not self.attempts:
-                self.kill()
+            ended = any(key.fd == self._pidfd for key, _ in selector.select())
             buffer, open_ = self._take(buffer)
             if not open_ and not ended:
-                selector.unregister(self._socket)
-                selector.select()  # only the pidfd is left
+                self._await_end(selector)
                 ended = True
         selector.close()
         self._ended()
+
+    def _await_end(self, selector: selectors.BaseSelector) -> None:
+        """The socket is closed from either side: the process has a moment to leave by itself."""
+        selector.unregister(self._socket)
+        while not selector.select(LEAVE):
+            self.kill()
 
     def _take(self, buffer: bytes) -> tuple[bytes, bool]:
         while True:
@@ -140,10 +150,10 @@ class Runner:
             attempt.finish(Result(**fields))
 
     def _ended(self) -> None:
-        tree.sweep(tree.Identity(self.pid, (), spare_root=True), 0.5) if self.shared else None
+        tree.sweep(tree.Identity(self.pid, (), spare_root=True), 0.5)  # before the number may be given away
         status, usage = tree.wait_for(self.pid)
         with self._lock:
-            self._gone = self.retired = True
+            self.gone = self.retired = True
             self._socket.close()
             os.close(self._pidfd)
         for attempt in list(self.attempts.values()):

@@ -100,7 +100,7 @@ def members(identity: Identity) -> list[Process]:
     for process in everything.values():
         children.setdefault(process.parent, []).append(process)
     ours = _descendants(os.getpid(), children)
-    seeds = [p for p in ours if _belongs(p, identity) or (identity.sole and p.pid in adopted)]
+    seeds = [p for p in ours if _belongs(p, identity, p.pid in adopted)]
     chosen = {p.pid: p for seed in seeds for p in [seed, *_descendants(seed.pid, children)]}
     if identity.spare_root and identity.root is not None:
         chosen.pop(identity.root, None)
@@ -117,14 +117,17 @@ def _descendants(pid: int, children: dict[int, list[Process]]) -> list[Process]:
     return found
 
 
-def _belongs(process: Process, identity: Identity) -> bool:
+def _belongs(process: Process, identity: Identity, adopted: bool) -> bool:
     if identity.root is not None and identity.root in (process.pid, process.session):
         return True
     try:
-        environ = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+        environ = Path(f"/proc/{process.pid}/environ").read_bytes()
     except OSError:
         return False
-    return bool(identity.marks) and all(mark in environ for mark in identity.marks)
+    entries = environ.split(b"\0")
+    if identity.marks and all(mark in entries for mark in identity.marks):
+        return True
+    return identity.sole and adopted and process.pid not in own and b"INTERLOCK_ATTEMPT=" not in environ
 
 
 def send_signal(process: Process, number: int) -> None:

@@ -1,0 +1,113 @@
+"""interlock run: one workflow or job file, now, to its end. With no engine here it starts one that runs only this."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import click
+
+from engine.api.client import Client, EngineNotRunningError
+from engine.api.wire import parse_id
+from engine.cli.attend import Attendant
+from engine.cli.follow import Follower
+from engine.cli.options import OK, STATE_FOLDER, output_options, root_of, root_option
+from engine.cli.outcome import tell_outcome
+from engine.cli.progress import view_for
+from engine.cli.render import Output, Row
+from engine.cli.spawn import ensure_engine
+
+_FILE_SUFFIXES = (".yaml", ".yml", ".toml")
+_START_TRIES = 3
+
+
+@click.command("run")
+@click.argument("what", metavar="WORKFLOW|FILE")
+@click.option("--param", "-p", "params", multiple=True, metavar="K=V", help="A parameter: K=text, or K:=JSON.")
+@click.option("--detach", is_flag=True, help="Return as soon as the run is on record.")
+@click.option("--priority", type=int, help="Higher is sooner (default: the workflow's).")
+@output_options
+@root_option
+@click.pass_context
+def verb(
+    ctx: click.Context,
+    what: str,
+    params: tuple[str, ...],
+    detach: bool,
+    priority: int | None,
+    as_json: bool,
+    quiet: bool,
+    root: Path | None,
+) -> None:
+    """Run WORKFLOW or job FILE to its end; the exit code says how it went."""
+    asked = {**_source(what), "parameters": _parameters(params), "priority": priority, "request_id": uuid4().hex}
+    ctx.exit(asyncio.run(_run(root_of(root), asked, detach, Output(as_json, quiet))))
+
+
+async def _run(root: Path, asked: dict[str, Any], detach: bool, output: Output) -> int:
+    async with Client(root / STATE_FOLDER) as client:
+        made = await _start(client, root, asked)
+        run = parse_id("run", made["run"])
+        if detach:
+            output.record(made, made["run"], lambda: [f"run {made['run']} is queued"])
+            return OK
+        return await _follow(client, run, int(made.get("round", 1)), output)
+
+
+async def _start(client: Client, root: Path, asked: dict[str, Any]) -> Row:
+    """The run, on record. An engine that was just leaving when we found it is replaced; the request id stays."""
+    for _ in range(_START_TRIES - 1):
+        await ensure_engine(client, root)
+        try:
+            return _made(await client.run_workflow(**asked))
+        except EngineNotRunningError:
+            continue
+    await ensure_engine(client, root)
+    return _made(await client.run_workflow(**asked))
+
+
+def _made(reply: Row) -> Row:
+    data: Row = reply["data"]
+    return data
+
+
+async def _follow(client: Client, run: int, round_: int, output: Output) -> int:
+    view = view_for(output.as_json or output.quiet)
+    follower = Follower(client, run, round_, view)
+
+    async def at_end(state: str) -> int:
+        view.pause()
+        return await tell_outcome(client, run, state, output)
+
+    attendant = Attendant(view, lambda: client.cancel_run(run, "interrupted"), ask=sys.stdin.isatty())
+    return await attendant.wait(asyncio.create_task(follower.follow(at_end)))
+
+
+def _source(what: str) -> dict[str, str]:
+    """A workflow's name, or a file: what looks like a path is one."""
+    path = Path(what)
+    if "/" not in what and path.suffix not in _FILE_SUFFIXES:
+        return {"workflow": what}
+    if not path.is_file():
+        raise click.UsageError(f"there is no file {what}")
+    return {"file": str(path.absolute())}
+
+
+def _parameters(given: tuple[str, ...]) -> dict[str, Any]:
+    return dict(_parameter(one) for one in given)
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.rstrip(":"):
+        raise click.UsageError(f"--param {text}: write NAME=TEXT or NAME:=JSON")
+    if not name.endswith(":"):
+        return name, value
+    try:
+        return name[:-1], json.loads(value)
+    except ValueError as error:
+        raise click.UsageError(f"--param {text}: {error}") from None
