@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ EXIT_OK, EXIT_BROKEN, EXIT_USAGE, EXIT_HELD = 0, 1, 2, 75
 LINGER_SECONDS = 1.0  # an engine started for one run stays this long after its last work
 FIRST_REQUEST_SECONDS = 20.0  # ... and waits this long for its first
 RETENTION_SECONDS = 3600.0
+SETTLE_SECONDS = 1.0
 
 log = structlog.get_logger("daemon")
 
@@ -109,27 +110,34 @@ async def _serve(root: Path, state_dir: Path, config: Config, only: bool) -> int
     log.info("engine started", pid=os.getpid(), epoch=recovered.epoch, open_runs=len(recovered.runs))
     await runtime.pool.open()
     await runtime.pool.adopt(_open_attempts(runtime))
-    server = ApiServer(create_app(runtime), state_dir)
-    await server.start()
+    runtime.runs_drops = not only
+    loop = asyncio.create_task(runtime.run())
     helpers = [asyncio.create_task(_prune(runtime)), asyncio.create_task(runtime.read_news())]
-    watcher = None
-    if only:
-        helpers.append(asyncio.create_task(_leave_when_done(runtime)))
-    else:
-        watcher = await _watch(root, config, runtime)
-    code = 1
+    server = ApiServer(create_app(runtime), state_dir)
+    watcher = await _watch(root, config, runtime)
     try:
-        code = await runtime.run()
+        await _first(loop, runtime.wait_news())  # so that whoever asks first finds the workflows
+        await server.start()
+        if only:
+            await watcher.stop()
+            helpers.append(asyncio.create_task(_leave_when_done(runtime)))
+        code = await loop
     finally:
         for helper in helpers:
             helper.cancel()
-        if watcher is not None:
-            await watcher.stop()
+        await watcher.stop()
         await runtime.finish()
         await server.stop()
         await asyncio.to_thread(store.close)
-        log.info("engine stopped", code=code, mode=runtime.stop_mode)
+        log.info("engine stopped", mode=runtime.stop_mode)
     return code
+
+
+async def _first(loop: asyncio.Task[int], wish: Coroutine[Any, Any, None]) -> None:
+    """Waits for the wish, or for the loop to end without having fulfilled it."""
+    wished = asyncio.create_task(wish)
+    await asyncio.wait({loop, wished}, return_when=asyncio.FIRST_COMPLETED)
+    wished.cancel()
 
 
 def _database(config: Config, state_dir: Path) -> Path:
@@ -170,6 +178,8 @@ async def _watch(root: Path, config: Config, runtime: Runtime) -> FolderWatcher:
         folder.mkdir(exist_ok=True)
     watcher = FolderWatcher(folders, root, load_text, runtime.receive_files)
     await watcher.start(runtime.catalog.known_files())
+    with contextlib.suppress(TimeoutError):  # a file somebody is still writing keeps nobody waiting
+        await asyncio.wait_for(watcher.settled(), SETTLE_SECONDS)
     return watcher
 
 

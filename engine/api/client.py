@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -127,7 +127,7 @@ class Client:
     ) -> list[Answer]:
         return _items(await self._get("/events", since=since, limit=limit, run=run, kind=kind))
 
-    async def stream(self, since: int = 0, run: int | None = None) -> AsyncIterator[StreamItem]:
+    async def stream(self, since: int = 0, run: int | None = None) -> AsyncGenerator[StreamItem, None]:
         """Events after revision `since`, then live. Ends when the engine closes it or is lost: ask again from the
         last `rev`. Raises EngineNotRunningError if nothing answers at the start."""
         silence = httpx.Timeout(_TIMEOUT.connect, read=_SILENCE_S)
@@ -144,14 +144,17 @@ class Client:
         stream: str = "all",
         tail_bytes: int | None = None,
         follow: bool = False,
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """The raw bytes of an attempt's output as they come."""
         params = _given(attempt=attempt, stream=stream, tail_bytes=tail_bytes, follow=follow or None)
         patience = httpx.Timeout(_TIMEOUT.connect, read=None if follow else 30.0)
         path = f"/tasks/{show_id('task', task)}/log"
-        async with self._open(path, params, patience) as answer:
-            async for data in answer.aiter_bytes():
-                yield data
+        try:
+            async with self._open(path, params, patience) as answer:
+                async for data in answer.aiter_bytes():
+                    yield data
+        except httpx.TransportError as error:  # cut short: what was read is not all there is
+            raise EngineNotRunningError(self._folder, error) from error
 
     # Requests. Each sends a request_id: the same one again is the same request, and is harmless.
 

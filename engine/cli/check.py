@@ -19,8 +19,13 @@ SUFFIXES = (".yaml", ".yml", ".toml")
 @click.pass_context
 def verb(ctx: click.Context, files: tuple[Path, ...], as_json: bool, quiet: bool, root: Path | None) -> None:
     """Check job FILES (default: all in the watched folders) and print every problem."""
-    chosen = _expand(files) if files else _watched(root_of(root))
-    found = [row for path in chosen for row in _problems(path)]
+    from engine.jobfiles.errors import ConfigError
+
+    try:
+        chosen, found = _expand(files) if files else _watched(root_of(root)), []
+    except ConfigError as error:
+        chosen, found = [], [{"file": problem.path, "problem": str(problem)} for problem in error.problems]
+    found += [row for path in chosen for row in _problems(path)]
     output = Output(as_json, quiet)
     if as_json:
         output.json(found)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Protocol, TypeVar
 
 from engine.api.client import Client, EngineNotRunningError, StreamItem
@@ -35,22 +36,24 @@ class Follower:
 
     async def follow(self, at_end: Callable[[str], Awaitable[T]]) -> T:
         """What `at_end` makes of the round's final state."""
-        async for item in self._items():
-            if item.name == "event":
-                self._view.event(item.data)
-            state = await self._look(item)
-            if state is not None:
-                return await at_end(state)
+        async with aclosing(self._items()) as items:
+            async for item in items:
+                if item.name == "event":
+                    self._view.event(item.data)
+                state = await self._look(item)
+                if state is not None:
+                    return await at_end(state)
         raise AssertionError
 
-    async def _items(self) -> AsyncIterator[StreamItem]:
+    async def _items(self) -> AsyncGenerator[StreamItem, None]:
         loop = asyncio.get_running_loop()
         seen = loop.time()
         while True:
             try:
-                async for item in self._client.stream(since=self._rev, run=self._run):
-                    self._rev, seen = item.rev or self._rev, loop.time()
-                    yield item
+                async with aclosing(self._client.stream(since=self._rev, run=self._run)) as items:
+                    async for item in items:
+                        self._rev, seen = item.rev or self._rev, loop.time()
+                        yield item
             except EngineNotRunningError:
                 if loop.time() - seen > _PATIENCE_S:
                     raise

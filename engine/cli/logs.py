@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+from contextlib import aclosing
 from pathlib import Path
 
 import click
@@ -74,8 +75,8 @@ class Reader:
     async def run_followed(self, client: Client, run: int) -> None:
         """Every task that has started, side by side, and each further one as it starts, until the run has ended."""
         copies: dict[str, asyncio.Task[None]] = {}
-        async with asyncio.TaskGroup() as group:
-            async for item in client.stream(run=run):
+        async with asyncio.TaskGroup() as group, aclosing(client.stream(run=run)) as items:
+            async for item in items:
                 started = item.name == "event" and item.data["kind"] == "task.running"
                 if item.name == "hello" or started:
                     async for task in client.run_tasks(run):

@@ -10,9 +10,9 @@ from typing import Any
 
 from engine.jobfiles.errors import Problem, not_allowed
 
-MAX_BYTES = 64 * 1024
+MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 20
-MAX_NODES = 5_000  # YAML events; keys and items of a TOML file
+MAX_NODES = 200_000  # YAML events; keys and items of a TOML file
 
 KeyPath = tuple[str | int, ...]
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from engine.jobfiles.writer_lease import has_writer
 
-MAX_BYTES = 64 * 1024
+MAX_BYTES = 1024 * 1024
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 

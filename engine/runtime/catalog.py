@@ -106,7 +106,7 @@ class Catalog:
 
     def _remove(self, entry: Entry, now_us: int) -> list[Change]:
         entry.state, entry.problems = "removed", ()
-        return [
-            WorkflowChanged(entry.name, entry.path, "removed", entry.definition, (), now_us),
-            EventAdded("file.removed", now_us, "folder", entry.name, data={"path": entry.path}),
-        ]
+        gone = WorkflowChanged(entry.name, entry.path, "removed", entry.definition, (), now_us)
+        if entry.definition is None:  # it never was a workflow, only a broken file
+            return [gone]
+        return [gone, EventAdded("file.removed", now_us, "folder", entry.name, data={"path": entry.path})]

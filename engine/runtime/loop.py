@@ -60,6 +60,7 @@ class Runtime:
         self.feed = Feed()
         self.recorder = Recorder(store, self._committed, self._break)
         self.pool = Pool(state_dir, config, self.epoch, self.instance, self.receive_report, clock.now_us)
+        self.runs_drops = True  # False: dropped files define workflows but do not run
         self.fresh_keys: dict[tuple[str, str], int] = {}
         self.ended_runs: dict[int, RunState] = {}
         self.started_us = clock.now_us()
@@ -114,6 +115,14 @@ class Runtime:
                 await self.learn(workflow.name)
             ran = await asyncio.to_thread(self._that_ran, loaded)
             self.receive(lambda out, now_us, b=batch, r=ran: self._take_news(b, r, out, now_us))  # type: ignore[misc]
+            self._news.task_done()
+
+    async def wait_news(self) -> None:
+        """Until what the folder has told so far is decided on and on record."""
+        await self._news.join()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.receive(lambda out, now_us: self._after_commit.append(lambda: _answer(done)))
+        await done
 
     def _that_ran(self, workflows: list[Workflow]) -> set[str]:
         """The drop keys among these that are on record already."""
@@ -215,7 +224,13 @@ class Runtime:
     def _take_file(self, event: FileLoaded, ran: set[str], out: Decisions, now_us: int) -> None:
         workflow, key = event.workflow, _drop_key(event.workflow)
         out.changes += self.catalog.loaded(event.path, workflow, now_us)
-        if workflow.manual or key in ran or (workflow.name, key) in self.fresh_keys or self._stop_mode:
+        if (
+            workflow.manual
+            or not self.runs_drops
+            or key in ran
+            or (workflow.name, key) in self.fresh_keys
+            or self._stop_mode
+        ):
             return
         definition, added = self.catalog.define(workflow, event.path, now_us)
         out.changes += added
@@ -324,6 +339,11 @@ class Runtime:
             "started_us": self.started_us,
             "problems": [*([self.recorder.stalled] if self.recorder.stalled else []), *self.alarms],
         }
+
+
+def _answer(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)
 
 
 def _drop_key(workflow: Workflow) -> str:

@@ -141,7 +141,7 @@ class Queries:
         return self._all(_EVENTS.order_by(s.events.c.rev.desc()).limit(limit), "data")[::-1]
 
     def counters(self) -> dict[str, dict[str, dict[str, int]]]:
-        """`open` and `total`: queue to state to number of tasks, where there are any. Kept numbers; nothing is scanned."""
+        """`open` and `total`: queue to state to number of tasks, where not 0. Kept, never scanned."""
         answer: dict[str, dict[str, dict[str, int]]] = {"open": {}, "total": {}}
         for row in self._all(select(s.queue_counts)):
             for scope, states in answer.items():

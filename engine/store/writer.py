@@ -29,7 +29,7 @@ class Writer:
             self._revision = int(connection.scalar(select(func.max(s.events.c.rev))) or 0)
 
     def commit(self, changes: Sequence[c.Change]) -> tuple[int, list[dict[str, Any]]]:
-        """Writes all of it in one transaction, errors as the driver has them; the events come back with their revisions."""
+        """Writes all of it in one transaction; the events come back with their revisions. Errors are the driver's."""
         batch = list(changes)
         revision, events = self._revision, self._number(batch)
         if batch:

@@ -36,7 +36,12 @@ class Conversation:
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.get_running_loop().create_task(self._serve(Channel(reader, writer)))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (problem := task.exception()):
+            LOG.error("connection failed", problem=repr(problem), exc_info=problem)
 
     async def close(self) -> None:
         tasks = list(self._tasks)

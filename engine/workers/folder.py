@@ -70,6 +70,8 @@ def is_locked(folder: Path) -> bool:
         handle = os.open(folder / "spool", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
+    except OSError:  # it cannot be told: then nobody is called dead
+        return True
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -85,6 +87,9 @@ def read_spool(folder: Path) -> Spool:
         lines = (folder / "spool").read_bytes().split(b"\n")
     except FileNotFoundError:
         return Spool()
+    except OSError as problem:
+        LOG.error("spool unreadable", spool=str(folder / "spool"), problem=str(problem))
+        return Spool(exists=True)
     spool = Spool(exists=True)
     for number, line in enumerate(lines, 1):
         if line.strip() and not _take(spool, line):

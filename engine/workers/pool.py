@@ -14,9 +14,9 @@ from engine.model.reports import Report
 from engine.model.workflow import Json
 from engine.workers import channel, launch
 from engine.workers.conversation import Conversation
-from engine.workers.folder import Spool, is_locked, read_spool, worker_folder, worker_names
+from engine.workers.folder import Spool, WorkerNameError, check_name, is_locked, read_spool, worker_folder, worker_names
 from engine.workers.roster import Entry, Roster, Worker
-from engine.workers.undertaker import Undertaker
+from engine.workers.undertaker import Undertaker, verdict
 
 PAUSE_SECONDS = 0.02
 LEAVE_SECONDS = 5.0
@@ -69,8 +69,8 @@ class Pool:
         """Take over what earlier engines left. Returns when all living workers have reported and the dead are settled,
         or after the adoption time; what is still unclear then goes on in the background."""
         for attempt in open_attempts.values():
-            self._roster.open[attempt.attempt] = Entry(attempt.attempt, attempt.worker, attempt.epoch, sent=True)
-        needed = {attempt.worker for attempt in open_attempts.values()}
+            self._recall(Entry(attempt.attempt, attempt.worker, attempt.epoch, sent=True))
+        needed = {entry.worker for entry in self._roster.open.values()}
         found = await asyncio.to_thread(_survey, self._state, needed)
         pending = [self._register(name, locked, spool) for name, (locked, spool) in found.items()]
         self._gate.set()
@@ -79,6 +79,13 @@ class Pool:
         for worker in self._unclear(pending):
             if not worker.accounting:
                 self._roster.see(worker, "unreachable")
+
+    def _recall(self, entry: Entry) -> None:
+        self._roster.open[entry.attempt] = entry
+        try:
+            check_name(entry.worker)
+        except WorkerNameError:  # a damaged row: it harms only itself
+            self._roster.finish(verdict(entry, Spool(), self._roster.clock_us()))
 
     def _register(self, name: str, locked: bool, spool: Spool) -> Worker:
         boot = spool.boot or {}
@@ -179,8 +186,7 @@ class Pool:
     def acknowledge(self, attempts: Iterable[int]) -> None:
         """These ends are on record: workers may forget them, and gone workers' folders can go."""
         for worker in self._roster.acknowledge(attempts):
-            if self._roster.is_settled(worker):
-                self._undertaker.run(self._undertaker.bury(worker))
+            self._undertaker.bury(worker)
 
     async def close(self, detach: bool) -> None:
         """Detach leaves workers to the next engine; otherwise idle ones are sent home first."""

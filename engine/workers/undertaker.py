@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Coroutine
 from pathlib import Path
 
+import psutil
 import structlog
 
 from engine.model.lifecycle import Outcome, Reason
@@ -50,6 +51,7 @@ class Undertaker:
     def __init__(self, roster: Roster, state: Path, instance: str, grace: float) -> None:
         self._roster, self._state, self._instance, self._grace = roster, state, instance, grace
         self._tasks: set[asyncio.Task[None]] = set()
+        self._burials: set[asyncio.Task[None]] = set()
         self._closed = False
         self.hello_seconds = HELLO_SECONDS
 
@@ -67,6 +69,7 @@ class Undertaker:
 
     async def close(self) -> None:
         self._closed = True
+        await asyncio.gather(*self._burials, return_exceptions=True)  # short, and best not left half done
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -134,6 +137,13 @@ class Undertaker:
         if worker.accounting:
             return
         worker.accounting = True
+        try:
+            await self._account(worker)
+        except (OSError, psutil.Error) as problem:  # a full disk or table: the next tick tries again
+            LOG.error("dead worker not settled", worker=worker.id, problem=str(problem))
+            worker.accounting = False
+
+    async def _account(self, worker: Worker) -> None:
         folder = worker_folder(self._state, worker.id)
         message = self._epitaph(worker, folder)
         self._roster.return_unsent(worker, message)
@@ -146,7 +156,7 @@ class Undertaker:
             self._roster.finish(verdict(entry, spool, self._roster.clock_us()))
         del self._roster.workers[worker.id]
         self._roster.see(worker, "gone", message)
-        await self.bury(worker.id)
+        self.bury(worker.id)
 
     def _epitaph(self, worker: Worker, folder: Path) -> str:
         text = error_text(folder)
@@ -155,9 +165,13 @@ class Undertaker:
         self._roster.failed_spawns += 1
         return f"worker {worker.id} never answered" + (f": {text}" if text else "")
 
-    async def bury(self, worker: str) -> None:
+    def bury(self, worker: str) -> None:
         """Remove what a gone worker left, once everything it said is on record."""
-        if not self._roster.is_settled(worker):
-            return
+        if self._roster.is_settled(worker) and not self._closed:
+            task = self.run(self._tidy(worker))
+            self._burials.add(task)
+            task.add_done_callback(self._burials.discard)
+
+    async def _tidy(self, worker: str) -> None:
         with contextlib.suppress(FileNotFoundError):  # buried twice, or removed by retention at the same time
             await asyncio.to_thread(tidy, worker_folder(self._state, worker))

@@ -131,7 +131,7 @@ class Worker:
     def __init__(self, state: Path, slots: int = 4, worker: str = "w-1-1", **config: Any) -> None:
         self.folder = state / "workers" / worker
         argv = [sys.executable, "-I", str(HOST), "--state", str(state), "--worker", worker, "--slots", str(slots)]
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (open for the worker's life)
         environ = {k: v for k, v in os.environ.items() if k.startswith("COVERAGE_") or k in ("PATH", "HOME")}
         self.process = subprocess.Popen(
             [*argv, "--config", json.dumps({**DEFAULTS, **config})],

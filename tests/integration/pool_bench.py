@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -17,7 +18,6 @@ from engine.model.reports import Ended, Report, Started, WorkerSeen
 from engine.workers.pool import OpenAttempt, Pool
 
 FAKE = Path(__file__).parent / "fake_worker.py"
-INSTANCE = "cafe01"
 T = TypeVar("T")
 
 
@@ -51,7 +51,7 @@ class Bench:
 
     def start(self, attempt: int, do: str, **spec: Any) -> str:
         worker = self.pool.assign(attempt)
-        env = {"PATH": os.environ["PATH"], "INTERLOCK_WORKER": worker, "INTERLOCK_INSTANCE": INSTANCE}
+        env = {"PATH": os.environ["PATH"], "INTERLOCK_WORKER": worker, "INTERLOCK_INSTANCE": instance(self.state)}
         self.pool.start(attempt, worker, {"do": do, "env": env, **spec})
         return worker
 
@@ -79,7 +79,7 @@ async def bench(
     """A pool on `state`. With `keep` it detaches at the end and its workers go on; otherwise they are killed."""
     _prepare(state, mode)
     reports: list[Report] = []
-    pool = Pool(state, settings or config(), epoch, INSTANCE, reports.append, lambda: 7, host=host)
+    pool = Pool(state, settings or config(), epoch, instance(state), reports.append, lambda: 7, host=host)
     await pool.open()
     found = Bench(state, pool, reports)
     try:
@@ -91,6 +91,11 @@ async def bench(
         for pid in [] if keep else pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def instance(state: Path) -> str:
+    """One per state folder: tests run side by side and must not end each other's survivors."""
+    return hashlib.blake2b(bytes(state), digest_size=8).hexdigest()
 
 
 def _prepare(state: Path, mode: str) -> None:

@@ -13,8 +13,8 @@ CLEAN = """
 import json, os, signal
 status = dict(line.split(":\\t", 1) for line in open("/proc/self/status").read().splitlines() if ":\\t" in line)
 fds = sorted(int(fd) for fd in os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd/" + fd))
-print(json.dumps({"ignored": status["SigIgn"], "blocked": status["SigBlk"], "fds": fds, "session": os.getsid(0) == os.getpid(),
-                  "env": dict(os.environ)}))
+print(json.dumps({"ignored": status["SigIgn"], "blocked": status["SigBlk"], "fds": fds, "env": dict(os.environ),
+                  "session": os.getsid(0) == os.getpid()}))
 """
 
 
@@ -135,7 +135,8 @@ def test_bad_output_fails_the_attempt_and_says_why(room: Any, script: str, words
 def test_progress_is_passed_on_and_limited(room: Any) -> None:
     """A thousand reports become a few messages, and the last one counts."""
     engine, _ = room.pair()
-    script = 'for i in $(seq 1000); do echo "{\\"done\\": $i, \\"total\\": 1000}"; done >&$INTERLOCK_PROGRESS; echo junk >&$INTERLOCK_PROGRESS'
+    script = 'for i in $(seq 1000); do echo "{\\"done\\": $i, \\"total\\": 1000}"; done >&$INTERLOCK_PROGRESS'
+    script += "; echo junk >&$INTERLOCK_PROGRESS"
     engine.run(1, shell=script)
     reports = [message for message in engine.seen if message["t"] == "progress"]
     assert 1 <= len(reports) <= 10
@@ -167,7 +168,7 @@ def test_a_flood_keeps_head_and_tail_and_counts_the_rest(room: Any) -> None:
 def test_a_full_disk_drops_output_and_not_the_job(room: Any) -> None:
     """Where nothing can be written, bytes are counted as lost and the job ends as it would have."""
     engine, worker = room.pair()
-    until(lambda: (worker.folder / "spool").exists())
+    until((worker.folder / "spool").exists)
     (worker.folder / "seg-0.log").symlink_to("/dev/full")
     ended = engine.run(1, shell="head -c 1000000 /dev/zero; exit 4")
     assert (ended["code"], ended["lost_bytes"]) == (4, 1_000_000)

@@ -21,7 +21,7 @@ from engine.workers import undertaker
 from engine.workers.channel import SocketPathError
 from engine.workers.folder import boot_id
 from engine.workers.survivors import find
-from tests.integration.pool_bench import INSTANCE, bench, config, given
+from tests.integration.pool_bench import bench, config, given, instance
 
 
 @pytest.fixture
@@ -134,11 +134,11 @@ def test_a_dead_worker_loses_what_ran_and_its_survivors_are_ended(state: Path) -
         async with bench(state) as it:
             worker = it.start(1, "child")
             await it.started(1)
-            assert len(find(worker, INSTANCE)) == 1
+            assert len(find(worker, instance(state))) == 1
             os.kill(it.pids()[0], signal.SIGKILL)
             ended = await it.ended(1)
             assert (ended.outcome, ended.reason, ended.started_us) == (Outcome.LOST, "lost", 5)
-            assert find(worker, INSTANCE) == []
+            assert find(worker, instance(state)) == []
             await it.seen("gone")
             assert it.pool.assign(2) == "w-1-2"
             it.pool.acknowledge([1])
@@ -464,5 +464,54 @@ def test_a_second_connection_of_one_worker_replaces_the_first(state: Path) -> No
             second[1].close()
             await it.seen("gone")
             first[1].close()
+
+    asyncio.run(scenario())
+
+
+def test_a_row_or_spool_that_cannot_be_read_harms_only_itself(state: Path) -> None:
+    """A name that is no name is lost; a spool that is no file may belong to a living worker."""
+    (state / "workers" / "w-1-2" / "spool").mkdir(parents=True)
+    attempts = given(1, worker="../../etc") | given(2, worker="w-1-2") | given(3, worker="w-1-3")
+
+    async def scenario() -> None:
+        async with bench(state, epoch=2, settings=config(adopt_seconds=0.3), adopt=attempts) as it:
+            assert (await it.ended(1)).outcome is Outcome.LOST
+            assert (await it.ended(3)).outcome is Outcome.LOST
+            assert (await it.seen("unreachable")).worker == "w-1-2"
+
+    asyncio.run(scenario())
+
+
+def test_a_settlement_that_fails_is_tried_again(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No descriptors left, for example: the attempt is not forgotten."""
+    spool(state, boot(), record("start", 1))
+    calls: list[int] = []
+
+    async def end(*_: object) -> int:
+        calls.append(1)
+        if len(calls) == 1:
+            raise OSError("too many open files")
+        return 0
+
+    monkeypatch.setattr("engine.workers.survivors.end", end)
+
+    async def scenario() -> None:
+        async with bench(state, epoch=2, adopt=given(1)) as it:
+            assert (await it.ended(1)).outcome is Outcome.LOST
+            assert len(it.of(Ended)) == 1
+
+    asyncio.run(scenario())
+
+
+def test_an_endless_line_ends_the_connection(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory stays bounded whatever connects."""
+    monkeypatch.setattr("engine.workers.channel.MAX_LINE_BYTES", 1000)
+
+    async def scenario() -> None:
+        async with bench(state):
+            reader, writer = await asyncio.open_unix_connection(str(state / "workers.sock"))
+            writer.write(b"x" * 2000)
+            assert await reader.read() == b""
+            writer.close()
 
     asyncio.run(scenario())

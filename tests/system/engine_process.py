@@ -94,7 +94,7 @@ class EngineProcess:
         return answer.json()
 
     def run(self, workflow: str, **parameters: Any) -> str:
-        return str(self.post("/v1/runs", {"workflow": workflow, "parameters": parameters})["run"])
+        return str(self.post("/v1/runs", {"workflow": workflow, "parameters": parameters})["data"]["run"])
 
     def runs(self, **params: Any) -> list[dict[str, Any]]:
         return list(_items(self.get("/v1/runs", **params)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ def event(kind: str, run: int | None = None) -> Row:
     return {"kind": kind, "run": run}
 
 
-async def take(items: AsyncIterator[StreamItem], number: int) -> list[StreamItem]:
+async def take(items: AsyncGenerator[StreamItem, None], number: int) -> list[StreamItem]:
     found: list[StreamItem] = []
     while len(found) < number:
         found.append(await anext(items))
@@ -34,17 +35,17 @@ def test_a_late_reader_gets_the_record_and_then_what_comes_without_gap_or_double
 
         def and_one_commits_meanwhile(**wanted: object) -> list[Row]:
             rows = asked(**wanted)  # type: ignore[arg-type]
-            if wanted["since"] == 1000:
+            if wanted["since"] == 1001:
                 loop.call_soon_threadsafe(runtime.commit, event("between"))
             return rows
 
         loop = asyncio.get_running_loop()
         runtime.read.events = and_one_commits_meanwhile  # type: ignore[method-assign,assignment]
         async with serving(runtime, tmp_path) as client:
-            items = client.stream(since=1)
-            revs = [item.rev for item in await take(items, 2501)][1:]
-            runtime.commit(event("new"))
-            revs.append((await anext(items)).rev)
+            async with aclosing(client.stream(since=1)) as items:
+                revs = [item.rev for item in await take(items, 2501)][1:]
+                runtime.commit(event("new"))
+                revs.append((await anext(items)).rev)
             assert revs == list(range(2, 2503))
 
     asyncio.run(main())
@@ -64,6 +65,7 @@ def test_one_runs_stream_leaves_out_the_others_and_progress_has_no_revision(tmp_
             later = await take(items, 2)
             assert [(item.name, item.rev) for item in later] == [("event", 4), ("progress", None)]
             assert later[1].data["task"] == "t5"
+            await items.aclose()
 
     asyncio.run(main())
 
@@ -82,6 +84,7 @@ def test_a_reader_that_is_too_slow_is_told_where_to_catch_up(tmp_path: Path) -> 
             assert rest[-1].name == "gap"
             again = client.stream(since=rest[-1].data["since"])
             seen = [i.rev for i in rest if i.rev] + [i.rev for i in await take(again, 6 - len(rest) + 1) if i.rev]
+            await again.aclose()
             assert seen == [1, 2, 3, 4, 5]
         assert runtime.subscriptions == []
 
@@ -200,6 +203,6 @@ def test_following_waits_for_a_task_that_has_not_begun(tmp_path: Path, monkeypat
             runtime.add_attempt(9, 5)
             runtime.read.task_rows[1]["state"] = "skipped"
             assert (await begun, await ended) == (b"x", b"")
-        assert await left == b""
+            left.cancel()
 
     asyncio.run(main())

@@ -140,7 +140,8 @@ def test_too_large_a_body_is_refused_with_and_without_a_stated_length(tmp_path: 
 
             answer = await client._opened().post("/v1/runs", content=pieces())
             assert answer.status_code == 413
-            small = await client._opened().post("/v1/stop", content=_one(b'{"mode": "now"}'))
+            kind = {"Content-Type": "application/json"}
+            small = await client._opened().post("/v1/stop", content=_one(b'{"mode": "now"}'), headers=kind)
             assert small.status_code == 200
             assert len(runtime.asked) == 1
 

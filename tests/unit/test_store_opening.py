@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateTable
 from store_world import at, definition, started
 
 from engine.model import changes as c
-from engine.store import Store, StoreBrokenError, StoreBusyError, files, migrate, opening, sqlite
-from engine.store.schema import metadata
+from engine.store import Store, StoreBrokenError, StoreBusyError, files, migrate, opening, sqlite, statements
+from engine.store.schema import metadata, run_counts
 
 
 def mode(path: Path) -> int:
@@ -54,6 +56,7 @@ def test_a_folder_that_exists_keeps_its_mode(tmp_path: Path) -> None:
     assert mode(tmp_path / "state") == 0o755 and mode(at(tmp_path)) == 0o600
 
 
+@pytest.mark.filterwarnings("ignore:.*expression-based index")
 def test_the_migrations_build_the_schema_the_store_uses(tmp_path: Path) -> None:
     """What Alembic builds and what the tables say do not differ, the item's unique index included."""
     path = closed(tmp_path)
@@ -61,11 +64,20 @@ def test_the_migrations_build_the_schema_the_store_uses(tmp_path: Path) -> None:
     with engine.connect() as connection:
         assert migrate.revision_of(connection) == f"{migrate.SCHEMA_VERSION:04}"
         assert connection.exec_driver_sql("PRAGMA user_version").scalar() == migrate.SCHEMA_VERSION
-        with pytest.warns(UserWarning, match="expression-based index"):
-            assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         indexes = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = 'uq_tasks_item'").scalar()
         assert indexes == "CREATE UNIQUE INDEX uq_tasks_item ON tasks (run, job, round, coalesce(item, -1))"
     engine.dispose()
+
+
+def test_the_schema_and_the_writes_are_not_bound_to_sqlite() -> None:
+    """PostgreSQL comes later: what is written today must already be sayable there."""
+    dialect = postgresql.dialect()
+    for table in metadata.sorted_tables:
+        assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=dialect))
+    upserts = statements.end_round, lambda name: statements.add_counts(run_counts, name, "n")
+    for make in (*upserts, lambda name: statements.upsert(run_counts, name)):
+        assert "ON CONFLICT" in str(make("postgresql").compile(dialect=dialect))
 
 
 def test_the_connections_are_set_up_for_durability(tmp_path: Path) -> None:
@@ -190,7 +202,7 @@ def test_a_half_made_database_is_made_again(tmp_path: Path) -> None:
     assert not draft.exists()
 
 
-def test_an_older_database_is_backed_up_and_then_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_database_is_backed_up_and_then_migrated(tmp_path: Path) -> None:
     """The step to a newer schema keeps a private copy of what was, and of those only the last three."""
     path = closed(tmp_path)
     for number in range(1, 6):
@@ -228,6 +240,7 @@ def test_a_database_in_another_writers_hands_is_busy(tmp_path: Path, monkeypatch
     """Waiting longer may help, so it is not called broken."""
     path = closed(tmp_path)
     monkeypatch.setattr(sqlite, "BUSY_MS", 20)
+    monkeypatch.setattr(sqlite, "_WRITER", ("PRAGMA busy_timeout=20",))
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreBusyError):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -232,3 +234,30 @@ def test_a_whole_retry_goes_round(tmp_path: Path) -> None:
     assert [a["attempt"] for a in store.read.attempts(1)] == [1, 2] and store.read.attempts(7) == []
     assert found["state"] == TaskState.SUCCEEDED
     store.close()
+
+
+ENDLESS = """
+import sys
+from pathlib import Path
+from engine.model import changes as c
+from engine.store import Store
+store = Store.open(Path(sys.argv[1]))
+while True:
+    print(store.commit([c.EventAdded("a.b", 1)] * 7)[0], flush=True)
+"""
+
+
+def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
+    """The writer is killed in the middle of its work, again and again: whole batches, and every acknowledged one."""
+    for _ in range(3):
+        with subprocess.Popen(
+            [sys.executable, "-c", ENDLESS, at(tmp_path)], stdout=subprocess.PIPE, text=True
+        ) as child:
+            assert child.stdout is not None
+            for _ in range(20):
+                acknowledged = int(child.stdout.readline())
+            child.kill()
+            acknowledged = max([acknowledged, *(int(line) for line in child.stdout if line.endswith("\n"))])
+        store = Store.open(at(tmp_path))
+        assert store.read.revision() >= acknowledged and store.read.revision() % 7 == 0
+        store.close()

@@ -51,6 +51,7 @@ class Attempt:
         self.order: KillOrder | None = None
         self.result: Result | None = None
         self.wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.runner: object = None  # that has the call: only its death is this attempt's end
         self.stuck = False  # a callable that outlived its grace
         self._send = send
         self._lock = threading.Lock()

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,10 +67,33 @@ def spawn(
     return process
 
 
-def start(spec: dict[str, Any], env: dict[str, str], pipes: Pipes) -> int:
-    progress = pipes.writes["progress"]
-    env = {**env, "INTERLOCK_PROGRESS": str(progress)}
-    return spawn(spec["argv"], spec["cwd"], env, pipes.writes["out"], pipes.writes["err"], [progress]).pid
+class ProgressSeat:
+    """One low descriptor number, taken at the worker's start, that each job's progress pipe sits on while it starts.
+
+    Because dash, the usual /bin/sh, can write only to descriptors of one digit.
+    """
+
+    def __init__(self) -> None:
+        self.number = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+
+    @contextlib.contextmanager
+    def holding(self, fd: int) -> Iterator[None]:
+        """Under tree.spawning, so that no two jobs sit here at once."""
+        os.dup2(fd, self.number, inheritable=False)
+        try:
+            yield
+        finally:
+            null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+            os.dup2(null, self.number, inheritable=False)
+            os.close(null)
+
+
+def start(spec: dict[str, Any], env: dict[str, str], pipes: Pipes, seat: ProgressSeat) -> int:
+    if not spec["argv"]:
+        raise ValueError("the command is empty")
+    env = {**env, "INTERLOCK_PROGRESS": str(seat.number)}
+    with tree.spawning, seat.holding(pipes.writes["progress"]):
+        return spawn(spec["argv"], spec["cwd"], env, pipes.writes["out"], pipes.writes["err"], [seat.number]).pid
 
 
 def exec_failure(error: Exception, argv: list[str], cwd: str) -> Result:

@@ -10,6 +10,7 @@ from typing import Any
 
 from . import PROTOCOL
 from .attempt import Attempt
+from .command import ProgressSeat
 from .config import Config, now_us
 from .execute import Executor
 from .spool import Spool
@@ -20,7 +21,7 @@ REMEMBERED = 100_000  # numbers of attempts, so that a start which comes twice r
 
 
 class Desk:
-    def __init__(self, config: Config, identity: Message, spool: Spool, worklog: WorkLog) -> None:
+    def __init__(self, config: Config, identity: Message, spool: Spool, worklog: WorkLog, seat: ProgressSeat) -> None:
         self._config, self._identity, self._spool, self._worklog = config, identity, spool, worklog
         self.send: Callable[[Message], None] = lambda message: None
         self.lock = threading.RLock()  # running and finished change together, and a hello sees both
@@ -30,7 +31,7 @@ class Desk:
         self.epoch = 0
         self.welcomed = False
         self.retired = False
-        self.executor = Executor(config, worklog, lambda: len(self.running) == 1)
+        self.executor = Executor(config, worklog, seat, lambda: len(self.running) == 1)
         self._slots = ThreadPoolExecutor(config.slots, thread_name_prefix="slot")
 
     def hello(self) -> Message:

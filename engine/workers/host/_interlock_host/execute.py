@@ -21,8 +21,11 @@ START_ERRORS = (OSError, ValueError, TypeError, subprocess.SubprocessError)
 
 
 class Executor:
-    def __init__(self, config: Config, worklog: WorkLog, is_sole: Callable[[], bool]) -> None:
+    def __init__(
+        self, config: Config, worklog: WorkLog, seat: command.ProgressSeat, is_sole: Callable[[], bool]
+    ) -> None:
         self._config, self._worklog, self._is_sole = config, worklog, is_sole
+        self._seat = seat
         self._segments = Segments(config.folder, config.segment)
         marks = {"INTERLOCK_INSTANCE": config.instance, "INTERLOCK_WORKER": config.worker}
         self._marks = marks
@@ -56,7 +59,7 @@ class Executor:
         except OSError as error:
             return command.exec_failure(error, spec["argv"], spec["cwd"])
         try:
-            attempt.pid = command.start(spec, self._env(attempt), pipes)
+            attempt.pid = command.start(spec, self._env(attempt), pipes, self._seat)
         except START_ERRORS as error:
             command.close_all(list(pipes.reads.values()))
             return command.exec_failure(error, spec["argv"], spec["cwd"])
@@ -103,7 +106,6 @@ class Executor:
             try:
                 runner.call(attempt, payload, writes)
             except RunnerGone:
-                attempt.result = None
                 runner.retired = True
                 self.runners.give_back(runner, attempt)
                 continue

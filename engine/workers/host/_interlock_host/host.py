@@ -10,6 +10,7 @@ import threading
 import time
 
 from . import PROTOCOL, config, tree
+from .command import ProgressSeat
 from .config import Config
 from .desk import Desk
 from .link import Link
@@ -23,6 +24,7 @@ FAREWELL = 2.0  # how long a worker that was told to end waits for the engine to
 
 class Host:
     def __init__(self, settings: Config) -> None:
+        seat = ProgressSeat()  # first, while the low descriptor numbers are free
         self._config = settings
         settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._state = settings.state.stat()
@@ -36,7 +38,7 @@ class Host:
         }
         spool = Spool(settings.folder / "spool", identity)
         self._log = WorkLog(settings.folder / "worker.log")
-        self._desk = Desk(settings, identity, spool, self._log)
+        self._desk = Desk(settings, identity, spool, self._log, seat)
         self._link = Link(settings.state, self._desk, self._log)
         self._desk.send = self._link.send
         self._ending: float | None = None

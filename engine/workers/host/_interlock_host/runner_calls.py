@@ -1,8 +1,12 @@
 """One call of a user's callable: find it, call it, and turn whatever happens into an answer. Python 3.8 and later."""
 
+# Plain calls that every Python from 3.8 on has.
+# ruff: noqa: PTH100, PTH120
+
 import asyncio
 import contextvars
 import ctypes
+import functools
 import importlib
 import inspect
 import json
@@ -48,7 +52,6 @@ class Call:
         self.answer: Any = {"op": "result", "a": self.number}
         self._lock = threading.Lock()
         self._thread: Any = None
-        self._started = (0.0, 0.0)
 
     def run(self) -> Any:
         """In this thread. Never raises: a late Cancelled is taken for what it is."""
@@ -73,13 +76,18 @@ class Call:
                 value = await function(*args, **kwargs)
             else:
                 context = contextvars.copy_context()
-                value = await loop.run_in_executor(None, lambda: context.run(function, *args, **kwargs))
+                call = functools.partial(context.run, outcome_of, function, args, kwargs)
+                value, error = await loop.run_in_executor(None, call)
+                if error is not None:
+                    self._failed(error)
+                    return
                 if inspect.isawaitable(value):
                     value = await value
             self._answer_with(value)
         except BaseException as error:
             self._failed(error)
-        self._usage(None)
+        finally:
+            self._usage(None)
 
     def cancel(self, force: Any) -> Any:
         self.cancelled.set()
@@ -153,6 +161,14 @@ class Call:
         if cpu is not None:
             usage["cpu_seconds"] = round(cpu, 6)
         self.answer["usage"] = usage
+
+
+def outcome_of(function: Any, args: Any, kwargs: Any) -> Any:
+    """Value and error, so that an exception crosses to the event loop without the frames between."""
+    try:
+        return function(*args, **kwargs), None
+    except BaseException as error:
+        return None, error
 
 
 async def finish(awaitable: Any) -> Any:

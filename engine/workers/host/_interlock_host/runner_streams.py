@@ -122,7 +122,7 @@ def install() -> Any:
     sys.stdout, sys.stderr = Text(1), Text(2)
     original = threading.Thread.start
 
-    def start(self) -> Any:
+    def start(self: Any) -> Any:
         sink = CURRENT.get()
         if sink is not None:
             inner = self.run

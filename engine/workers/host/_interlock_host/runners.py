@@ -73,10 +73,9 @@ class Runner:
             with self._lock:
                 if self.gone:
                     raise RunnerGone
-                self.attempts[attempt.number] = attempt
                 socket.send_fds(self._socket, [line], [*fds, memory], socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                attempt.runner = self
         except OSError as error:
-            self.attempts.pop(attempt.number, None)
             raise RunnerGone from error
         finally:
             os.close(memory)
@@ -156,7 +155,7 @@ class Runner:
             self.gone = self.retired = True
             self._socket.close()
             os.close(self._pidfd)
-        for attempt in list(self.attempts.values()):
+        for attempt in [a for a in list(self.attempts.values()) if a.runner is self]:
             attempt.finish(self._death(status, usage))
 
     def _death(self, status: int, usage: dict[str, float]) -> Result:
