@@ -16,7 +16,7 @@ from engine.model import changes as c
 from engine.model.config import Slots
 from engine.model.lifecycle import Outcome, Reason, TaskState
 from engine.model.reports import Ended
-from engine.model.workflow import Command, Condition, Job, Need, Workflow
+from engine.model.workflow import Command, Condition, Job, Need, OnLost, Workflow
 from tests.rows import Row, Rows
 
 SECOND = 1_000_000
@@ -29,7 +29,8 @@ def a_job(name: str, needs: Any = (), **kinds: Any) -> Job:
     """A job that runs `true`; `needs` is a list of names or a mapping of names to conditions."""
     pairs = needs.items() if isinstance(needs, dict) else [(each, "succeeded") for each in needs]
     wanted = tuple(Need(job, Condition(when)) for job, when in pairs)
-    return Job(name, kinds.pop("action", Command(("true",))), wanted, **kinds)
+    rule = OnLost(kinds.pop("on_lost", OnLost.FAIL))
+    return Job(name, kinds.pop("action", Command(("true",))), wanted, on_lost=rule, **kinds)
 
 
 def a_workflow(*jobs: Job, name: str = "w", **kinds: Any) -> Workflow:

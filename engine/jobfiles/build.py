@@ -14,7 +14,7 @@ from engine.model.workflow import Action, Call, Command, Condition, Job, Need, O
 def build_workflow(document: Document, table: WorkflowTable, name: str) -> Workflow:
     """The workflow of a file without problems; `name` is what it is called unless it says so itself."""
     name = table.name or name
-    if table.jobs is None:
+    if "jobs" not in table.model_fields_set:
         jobs = [_job(document, (), name, table, table.defaults)]
     else:
         jobs = [_job(document, ("jobs", key), key, each, table.defaults) for key, each in table.jobs.items()]
@@ -23,7 +23,7 @@ def build_workflow(document: Document, table: WorkflowTable, name: str) -> Workf
         jobs=_ordered(jobs),
         description=table.description,
         parameters=_sorted(table.parameters),
-        manual=table.on is not None,
+        manual="on" in table.model_fields_set,
     )
 
 
@@ -57,9 +57,9 @@ class _Picker:
 
 
 def _action(table: JobTable, pick: _Picker) -> Action:
-    if table.command is not None:
+    if "command" in table.model_fields_set:
         return Command(tuple(table.command))
-    if table.shell is not None:
+    if "shell" in table.model_fields_set:
         return Shell(table.shell)
     module, _, function = table.python.partition(":")
     return Call(
@@ -94,7 +94,7 @@ def _retry(retry: RetryTable | int | None) -> Retry:
         factor=retry.factor,
         jitter=retry.jitter,
         max_backoff_seconds=retry.max_backoff,
-        exit_codes=None if retry.exit_codes is None else tuple(sorted(set(retry.exit_codes))),
+        exit_codes=tuple(sorted(set(retry.exit_codes))) if "exit_codes" in retry.model_fields_set else None,
     )
 
 

@@ -65,7 +65,7 @@ class GraceTable(Table):
 class ConfigTable(Table):
     """All of interlock.toml."""
 
-    folders: list[Filled] = list(Config.folders)
+    folders: list[Filled] = Field(default_factory=lambda: list(Config.folders))
     slots: SlotsTable = Field(default_factory=SlotsTable)
     retention: RetentionTable = Field(default_factory=RetentionTable)
     logs: LogsTable = Field(default_factory=LogsTable)

@@ -28,7 +28,7 @@ class Mark:
     column: int = 1
 
 
-class Unparsable(Exception):  # noqa: N818 - a verdict on the text, turned into a Problem by the parser
+class UnparsableError(Exception):
     """The text cannot be read further; `mark` is where."""
 
     def __init__(self, mark: Mark, message: str) -> None:
@@ -76,17 +76,17 @@ def dotted(path: KeyPath) -> str:
 def decode(data: bytes) -> str:
     """The text of a file, without byte order mark and with plain line ends."""
     if len(data) > MAX_BYTES:
-        raise Unparsable(Mark(), f"the file has {len(data):,} bytes; allowed: at most {MAX_BYTES:,}")
+        raise UnparsableError(Mark(), f"the file has {len(data):,} bytes; allowed: at most {MAX_BYTES:,}")
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise Unparsable(Mark(), "the file is UTF-16; save it as UTF-8")
+        raise UnparsableError(Mark(), "the file is UTF-16; save it as UTF-8")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8-sig", "replace")
-        raise Unparsable(mark_at(before, len(before)), f"byte 0x{data[error.start]:02x} is not UTF-8") from None
+        raise UnparsableError(mark_at(before, len(before)), f"byte 0x{data[error.start]:02x} is not UTF-8") from None
     text = text.replace("\r\n", "\n")
     if bad := _FORBIDDEN.search(text):
-        raise Unparsable(mark_at(text, bad.start()), f"control character U+{ord(bad[0]):04X} is not allowed")
+        raise UnparsableError(mark_at(text, bad.start()), f"control character U+{ord(bad[0]):04X} is not allowed")
     return text
 
 

@@ -65,9 +65,14 @@ def split_command(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return shlex.split(re.sub(r"\{\{\s*(.*?)\s*\}\}", r"{{\1}}", value))
+        return shlex.split(without_spaces(value))
     except ValueError as error:
         raise refuse(f"a command with its quotes closed ({str(error).lower()})") from None
+
+
+def without_spaces(command: str) -> str:
+    """The command with the spaces just inside its templates' braces removed."""
+    return re.sub(r"\{\{([^{}]*)\}\}", lambda found: "{{" + found[1].strip() + "}}", command)
 
 
 def shape(allowed: str) -> Discriminator:

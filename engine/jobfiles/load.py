@@ -11,11 +11,11 @@ from engine.jobfiles.document import Document, KeyPath
 from engine.jobfiles.errors import Problem, show
 from engine.jobfiles.fields import WORKFLOW_NAME
 from engine.jobfiles.graph import check_graph
+from engine.jobfiles.parse import parse
 from engine.jobfiles.rules import check_rules
 from engine.jobfiles.safe_read import UnreadableFileError, read_job_file
 from engine.jobfiles.schema import UNSUPPORTED, UNSUPPORTED_ON, WorkflowTable
 from engine.jobfiles.template_rules import check_templates
-from engine.jobfiles.parse import parse
 from engine.jobfiles.validate import validate
 from engine.model.workflow import Workflow
 

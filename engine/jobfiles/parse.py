@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any
 
-from engine.jobfiles.document import Document, Unparsable, decode
+from engine.jobfiles.document import Document, UnparsableError, decode
 from engine.jobfiles.errors import not_allowed
 from engine.jobfiles.toml_text import parse_toml
 from engine.jobfiles.yaml_text import parse_yaml
@@ -27,7 +27,7 @@ def parse(document: Document, data: bytes) -> bool:
         return False
     try:
         tree = _PARSERS[suffix](decode(data), document)
-    except Unparsable as error:
+    except UnparsableError as error:
         document.report((), error.message, error.mark)
         return False
     if not isinstance(tree, dict):

@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.jobfiles.document import Document, KeyPath
 from engine.jobfiles.errors import listing, suggestion
+from engine.jobfiles.fields import without_spaces
 from engine.jobfiles.graph import needs_of
 from engine.jobfiles.rules import job_tables
 from engine.model.templates import ROOTS, TemplateError, paths
@@ -17,9 +18,8 @@ from engine.model.templates import ROOTS, TemplateError, paths
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
 LAUNCHERS = frozenset({"env", "sudo", "nice", "nohup", "setsid", "timeout", "ionice", "stdbuf", "xargs"})
 
-_EXPRESSION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
-_OURS = re.compile(r"\{\{\s*(?:" + "|".join(ROOTS) + r")\b", re.DOTALL)
-_WHOLE = re.compile(r"\{\{((?!\{\{|\}\}).)*\}\}\Z", re.DOTALL)
+_OURS = re.compile(r"\{\{\s*(?:" + "|".join(ROOTS) + r")\b")
+_LONGEST = 500  # characters between braces; what is longer is no path
 _FILLED = ("command", "arguments", "env", "cwd", "each")
 
 
@@ -69,11 +69,22 @@ def _without(*names: str) -> tuple[str, ...]:
 
 def _check_text(document: Document, place: KeyPath, text: str, scope: _Scope) -> None:
     try:
+        _check_braces(text)
         for found in paths(text):
             if wrong := _wrong(found, scope):
                 document.report(place, f"{{{{ {'.'.join(found)} }}}}: {wrong}")
     except TemplateError as error:
         document.report(place, str(error))
+
+
+def _check_braces(text: str) -> None:
+    """Every {{ has its }} before long. Filling looks for them by a pattern that takes minutes on text without."""
+    start = text.find("{{")
+    while start >= 0:
+        end = text.find("}}", start + 2, start + 2 + _LONGEST)
+        if end < 0 or "{{" in text[start + 2 : end]:
+            raise TemplateError("found {{ without its }}; allowed: one dotted path between them")
+        start = text.find("{{", end + 2)
 
 
 def _wrong(path: tuple[str, ...], scope: _Scope) -> str:
@@ -111,7 +122,7 @@ def _check_command(document: Document, place: KeyPath, command: Any) -> None:
 
 
 def _check_command_text(document: Document, place: KeyPath, command: str) -> None:
-    words = re.sub(r"\{\{\s*(.*?)\s*\}\}", r"{{\1}}", command).replace("'", '"').split()
+    words = without_spaces(command).replace("'", '"').split()
     index = script_index(words)
     if index is not None and any(_has_template(word) for word in words[index:]):
         document.report(place, _not_in_shell("the text after a shell's -c"))
@@ -135,7 +146,7 @@ def _after_c(argv: list[Any], at: int) -> int | None:
 
 
 def _check_each(document: Document, place: KeyPath, each: Any) -> None:
-    if isinstance(each, str) and not _WHOLE.match(each):
+    if isinstance(each, str) and not (each[:2] == "{{" and each.find("}}") == len(each) - 2):
         document.report(place, "allowed: a list, or one template and nothing around it, {{ params.items }}")
 
 
@@ -161,7 +172,7 @@ def _strings(path: KeyPath, value: Any) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _has_template(text: Any) -> bool:
-    return isinstance(text, str) and _EXPRESSION.search(text) is not None
+    return isinstance(text, str) and text.find("}}", text.find("{{") + 2) > text.find("{{") >= 0
 
 
 def _not_in_shell(where: str) -> str:

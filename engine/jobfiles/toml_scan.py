@@ -8,7 +8,7 @@ import tomllib
 from bisect import bisect_right
 from itertools import count
 
-from engine.jobfiles.document import MAX_DEPTH, MAX_NODES, Document, KeyPath, Mark, Unparsable
+from engine.jobfiles.document import MAX_DEPTH, MAX_NODES, Document, KeyPath, Mark, UnparsableError
 
 _BLANK = re.compile(r"(?:[ \t\n]|#[^\n]*)*")
 _SPACE = re.compile(r"[ \t]*")
@@ -21,7 +21,7 @@ _STRING = re.compile(
 )
 
 
-class _Lost(Exception):
+class _LostError(Exception):
     """The text is not TOML from here on; tomllib says so better."""
 
 
@@ -41,7 +41,7 @@ class Scanner:
         try:
             while self._skip(_BLANK) < len(self.text):
                 base = self._header() if self._peek("[") else self._pair(base)
-        except _Lost:
+        except _LostError:
             return
 
     def _header(self) -> KeyPath:
@@ -84,7 +84,7 @@ class Scanner:
             try:
                 return str(tomllib.loads(f"k = {quoted}")["k"])
             except tomllib.TOMLDecodeError:
-                raise _Lost from None
+                raise _LostError from None
         return self._take(_BARE_KEY)
 
     def _resolve(self, path: KeyPath) -> KeyPath:
@@ -139,9 +139,9 @@ class Scanner:
         line = bisect_right(self.starts, offset)
         mark = Mark(line, offset - self.starts[line - 1] + 1)
         if len(path) > MAX_DEPTH:
-            raise Unparsable(mark, f"nested too deep; allowed: at most {MAX_DEPTH} levels")
+            raise UnparsableError(mark, f"nested too deep; allowed: at most {MAX_DEPTH} levels")
         if next(self.nodes) > MAX_NODES:
-            raise Unparsable(mark, f"too many values; allowed: at most {MAX_NODES:,} keys and items")
+            raise UnparsableError(mark, f"too many values; allowed: at most {MAX_NODES:,} keys and items")
         self.document.marks.setdefault(path, mark)
 
     def _peek(self, text: str) -> bool:
@@ -150,7 +150,7 @@ class Scanner:
     def _expect(self, text: str) -> None:
         self._skip(_SPACE)
         if not self._peek(text):
-            raise _Lost
+            raise _LostError
         self.at += len(text)
 
     def _skip(self, pattern: re.Pattern[str]) -> int:
@@ -161,6 +161,6 @@ class Scanner:
     def _take(self, pattern: re.Pattern[str]) -> str:
         found = pattern.match(self.text, self.at)
         if not found or not found[0]:
-            raise _Lost
+            raise _LostError
         self.at = found.end()
         return found[0]

@@ -6,30 +6,30 @@ import re
 import tomllib
 from typing import Any
 
-from engine.jobfiles.document import MAX_DEPTH, Document, KeyPath, Mark, Unparsable, check_scalar, mark_at
+from engine.jobfiles.document import MAX_DEPTH, Document, KeyPath, Mark, UnparsableError, check_scalar, mark_at
 from engine.jobfiles.toml_scan import Scanner
 
 _PLACE = re.compile(r"\(at line (\d+), column (\d+)\)\Z")
 
 
 def parse_toml(text: str, document: Document) -> Any:
-    """The tree of `text`; marks and recoverable problems go into `document`. Raises Unparsable."""
+    """The tree of `text`; marks and recoverable problems go into `document`. Raises UnparsableError."""
     Scanner(text, document).scan()
     try:
         tree = tomllib.loads(text)
     except RecursionError:
-        raise Unparsable(Mark(), f"nested too deep; allowed: at most {MAX_DEPTH} levels") from None
+        raise UnparsableError(Mark(), f"nested too deep; allowed: at most {MAX_DEPTH} levels") from None
     except ValueError as error:
         raise _explain(text, str(error)) from None
     return _checked(tree, document)
 
 
-def _explain(text: str, message: str) -> Unparsable:
+def _explain(text: str, message: str) -> UnparsableError:
     plain = message[0].lower() + message[1:] if message else "cannot be read"
     if place := _PLACE.search(plain):
-        return Unparsable(Mark(int(place[1]), int(place[2])), f"not TOML: {plain[: place.start()].strip()}")
+        return UnparsableError(Mark(int(place[1]), int(place[2])), f"not TOML: {plain[: place.start()].strip()}")
     at_end = "end of document" in message
-    return Unparsable(mark_at(text, len(text)) if at_end else Mark(), f"not TOML: {plain}")
+    return UnparsableError(mark_at(text, len(text)) if at_end else Mark(), f"not TOML: {plain}")
 
 
 def _checked(tree: dict[str, Any], document: Document) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def _checked(tree: dict[str, Any], document: Document) -> dict[str, Any]:
     while waiting:
         path, value = waiting.pop()
         if len(path) > MAX_DEPTH:
-            raise Unparsable(document.mark(path), f"nested too deep; allowed: at most {MAX_DEPTH} levels")
+            raise UnparsableError(document.mark(path), f"nested too deep; allowed: at most {MAX_DEPTH} levels")
         if isinstance(value, dict):
             for key in value:
                 check_scalar(document, (*path, key), key)

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from engine.jobfiles.document import MAX_DEPTH, MAX_NODES, Document, KeyPath, Mark, Unparsable, check_scalar
+from engine.jobfiles.document import MAX_DEPTH, MAX_NODES, Document, KeyPath, Mark, UnparsableError, check_scalar
 from engine.jobfiles.errors import show
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -56,7 +56,7 @@ class _Builder:
     def _start_document(self, event: yaml.Event) -> None:
         self.documents += 1
         if self.documents > 1:
-            raise Unparsable(_mark(event), "a second document starts here; allowed: one document in a file")
+            raise UnparsableError(_mark(event), "a second document starts here; allowed: one document in a file")
 
     def _node(self, event: yaml.NodeEvent) -> None:
         if self._expects_key():
@@ -77,7 +77,7 @@ class _Builder:
     def _take_key(self, event: yaml.NodeEvent) -> None:
         frame = self.stack[-1]
         if not isinstance(event, yaml.ScalarEvent):
-            raise Unparsable(_mark(event), "a key is a list, a mapping or an alias; allowed: a word")
+            raise UnparsableError(_mark(event), "a key is a list, a mapping or an alias; allowed: a word")
         key = event.value
         path = (*frame.path, key)
         if not key:
@@ -105,8 +105,8 @@ class _Builder:
             self.document.refuse(path, f"found the alias *{event.anchor}; allowed: the value itself", _mark(event))
         elif event.anchor is not None:
             self.document.refuse(path, f"found the anchor &{event.anchor}; anchors are not allowed", _mark(event))
-        elif getattr(event, "tag", None) is not None:
-            self.document.refuse(path, f"found the tag {show(event.tag)}; tags are not allowed", _mark(event))
+        elif tag := getattr(event, "tag", None):
+            self.document.refuse(path, f"found the tag {show(tag)}; tags are not allowed", _mark(event))
 
     def _scalar(self, event: yaml.ScalarEvent, path: KeyPath) -> Any:
         value = event.value if event.style else _core(event.value)
@@ -128,24 +128,24 @@ class _Builder:
 
     def _open(self, event: yaml.NodeEvent, path: KeyPath) -> None:
         if len(self.stack) >= MAX_DEPTH:
-            raise Unparsable(_mark(event), f"nested too deep; allowed: at most {MAX_DEPTH} levels")
+            raise UnparsableError(_mark(event), f"nested too deep; allowed: at most {MAX_DEPTH} levels")
         holds: dict[str, Any] | list[Any] = {} if isinstance(event, yaml.MappingStartEvent) else []
         self._hang(holds)
         self.stack.append(_Frame(path, holds))
 
 
 def parse_yaml(text: str, document: Document) -> Any:
-    """The tree of `text`; marks and recoverable problems go into `document`. Raises Unparsable."""
+    """The tree of `text`; marks and recoverable problems go into `document`. Raises UnparsableError."""
     builder = _Builder(document)
     try:
         for count, event in enumerate(yaml.parse(text, Loader=_LOADER)):
             if count >= MAX_NODES:
-                raise Unparsable(_mark(event), f"too many values; allowed: at most {MAX_NODES:,} YAML events")
+                raise UnparsableError(_mark(event), f"too many values; allowed: at most {MAX_NODES:,} YAML events")
             builder.take(event)
     except yaml.MarkedYAMLError as error:
-        raise Unparsable(_error_mark(error), _explain(error)) from None
+        raise UnparsableError(_error_mark(error), _explain(error, text)) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise Unparsable(Mark(), f"not YAML: {error}") from None
+        raise UnparsableError(Mark(), f"not YAML: {error}") from None
     return builder.root
 
 
@@ -162,8 +162,10 @@ def _error_mark(error: yaml.MarkedYAMLError) -> Mark:
     return Mark(place.line + 1, place.column + 1) if place else Mark()
 
 
-def _explain(error: yaml.MarkedYAMLError) -> str:
-    if "\\t" in str(error.problem) or "tab" in str(error.problem):
+def _explain(error: yaml.MarkedYAMLError, text: str) -> str:
+    lines = text.splitlines()
+    place = _error_mark(error)
+    if lines[place.line - 1 : place.line] and lines[place.line - 1][place.column - 1 : place.column] == "\t":
         return "found a tab; YAML is indented with spaces"
     context = f" ({error.context})" if error.context else ""
     return f"not YAML: {error.problem}{context}"

@@ -193,6 +193,8 @@ class Pool:
         if not detach:
             self._retire()
             await self._until(lambda: not self._leaving(), LEAVE_SECONDS)
+        for worker in list(self._roster.workers.values()):  # the next engine could only call these lost
+            self._roster.return_unsent(worker, "the engine stopped before this attempt was started")
         if self._server:
             self._server.close()
         await self._undertaker.close()

@@ -11,7 +11,7 @@ from fake_engine import FakeEngine, Worker
 
 
 class Room:
-    """A state folder with engines and workers that end with the test. Short, because a job file's folder is beside it."""
+    """A state folder with engines and workers that end with the test."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.state = folder, folder / ".interlock"

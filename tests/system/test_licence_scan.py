@@ -75,7 +75,7 @@ def test_kill_9_of_a_worker_is_retried_by_the_jobs_rule(scan_root: Path) -> None
         psutil.Process(victim["pid"]).send_signal(9)
         assert engine.wait_run(run)["state"] == "succeeded"
         outcomes = Counter(
-            row["outcome"] for t in engine.tasks(run) for row in engine.get(f"/v1/tasks/{t['id']}")["attempts"]
+            row["outcome"] for t in engine.tasks(run) for row in engine.get(f"/v1/tasks/{t['id']}")["history"]
         )
     check_report(scan_root)
     assert outcomes["succeeded"] == 2 + 2 * PARTS

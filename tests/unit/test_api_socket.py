@@ -80,12 +80,12 @@ def test_a_folder_that_cannot_hold_a_socket_is_an_error_at_the_start(
 ) -> None:
     """The bind's own error reaches the caller, and stop() afterwards is harmless."""
     (tmp_path / "engine.sock").mkdir()
-    with pytest.raises(OSError, match=""):
+    with pytest.raises(IsADirectoryError):
         Listener(tmp_path)
 
     async def main() -> None:
         server = ApiServer(create_app(FakeRuntime()), tmp_path)
-        with pytest.raises(OSError, match=""):
+        with pytest.raises(IsADirectoryError):
             await server.start()
         assert server.path is None
         await server.stop()

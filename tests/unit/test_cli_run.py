@@ -18,7 +18,7 @@ from served import Served
 
 from engine.cli import sanitise
 from engine.cli.main import main
-from engine.cli.progress import Bar
+from engine.cli.progress import Bar, describe
 from engine.model.requests import CancelRun, Request, RunWorkflow
 
 
@@ -38,7 +38,6 @@ def ends(served: Served, state: str) -> None:
     """The run ends as soon as it is asked for."""
 
     def act(_request: Request) -> None:
-        served.runtime.commit({"kind": "task.failed", "run": 12, "task": 5, "data": {"job": "scan", "item": 2}})
         served.soon(lambda: served.runtime.end_run(12, state))
 
     served.runtime.on_request = act
@@ -52,7 +51,6 @@ def test_the_exit_code_says_how_the_round_ended(served: Served, state: str, code
     assert done.exit_code == code, done.output
     assert f"run r12 {state}: 1 failed" in done.stdout
     assert "exit code 7" in done.stderr and "line 29" in done.stderr and "line 9\n" not in done.stderr
-    assert "task.failed t5 scan[2]" in done.stderr
     asked = served.runtime.asked[0][0]
     assert isinstance(asked, RunWorkflow) and asked.parameters == {"a": "1.10", "n": 2}
 
@@ -173,6 +171,13 @@ def test_job_text_cannot_steer_the_terminal() -> None:
     assert sanitise.line("a\n b\t\x1b(Bc") == "a b c"
     log = sanitise.LogText()
     assert log.feed("é".encode()[:1]) + log.feed("é".encode()[1:], last=True) == "é"
+
+
+def test_an_event_is_described_on_one_line() -> None:
+    """What, of which job and item, and why."""
+    event = {"kind": "task.failed", "task": "t5", "why": "exit\n7", "data": {"job": "scan", "item": 2}}
+    assert describe(event) == "task.failed t5 scan[2] exit 7"
+    assert describe({"kind": "queue.paused"}) == "queue.paused"
 
 
 def test_the_bar_shows_counts_and_failures(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,6 +181,11 @@ def picture(state: State) -> dict[str, Any]:
 
 
 Kernel.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, print_blob=False, report_multiple_bugs=False, suppress_health_check=list(HealthCheck)
+    max_examples=60,
+    stateful_step_count=40,
+    deadline=None,
+    print_blob=False,
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
 )
 TestKernelMachine = Kernel.TestCase

@@ -67,6 +67,8 @@ class Link:
         """Wait for something to do, at most `timeout`, and do it."""
         if self._socket is None:
             self._connect()
+        if self._socket is not None:
+            self._transmit()  # before the wait: a hello is in the outbox without anybody having woken us
         wait = timeout if self._socket else min(timeout, max(0.0, self._next_try - time.monotonic()))
         for key, events in self._selector.select(wait):
             if key.fd == self.wake_fd:
