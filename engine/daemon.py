@@ -164,8 +164,11 @@ def _own_signals(runtime: Runtime) -> None:
 
 
 def _open_attempts(runtime: Runtime) -> dict[int, OpenAttempt]:
+    seen = {row["worker"] for row in runtime.read.workers() if row["state"] != "starting"}
     return {
-        row.attempt: OpenAttempt(row.attempt, row.worker, row.epoch, f"t{row.task}.{row.number}")
+        row.attempt: OpenAttempt(
+            row.attempt, row.worker, row.epoch, f"t{row.task}.{row.number}", worker_seen=row.worker in seen
+        )
         for run in runtime.recovered_runs
         for task in run.tasks
         if task.state is TaskState.RUNNING and (row := task.open_attempt) is not None
@@ -208,6 +211,14 @@ async def _prune(runtime: Runtime) -> None:
         except StoreBusyError as error:
             log.warning("retention waits for the database", why=str(error))
             removed = []
-        for row in removed:
-            await asyncio.to_thread(runtime.logs.remove, row["worker"], row["log"], row["attempt"])
+        await asyncio.to_thread(_remove_logs, runtime, removed)
         await asyncio.sleep(RETENTION_SECONDS)
+
+
+def _remove_logs(runtime: Runtime, removed: list[dict[str, Any]]) -> None:
+    """The removed attempts' own files, and the shared ones that nothing on record refers to any more."""
+    in_use = {worker: runtime.read.segments_in_use(worker) for worker in {row["worker"] for row in removed}}
+    for row in removed:
+        segment = (row["log"] or {}).get("segment")
+        free = None if segment in in_use[row["worker"]] else segment
+        runtime.logs.remove(row["worker"], row["attempt"], free, list(runtime.state.attempts))

@@ -3,6 +3,7 @@ the order they were written in does not count."""
 
 from __future__ import annotations
 
+from graphlib import TopologicalSorter
 from typing import Any
 
 from engine.jobfiles.document import Document, KeyPath
@@ -100,13 +101,14 @@ def _retry(retry: RetryTable | int | None) -> Retry:
 
 def _ordered(jobs: list[Job]) -> tuple[Job, ...]:
     """Jobs after what they need, else by name: one order for one meaning."""
-    waiting = {job.name: {need.job for need in job.needs} for job in jobs}
     by_name = {job.name: job for job in jobs}
+    sorter = TopologicalSorter({job.name: {need.job for need in job.needs} for job in jobs})
+    sorter.prepare()
     order: list[Job] = []
-    while waiting:
-        ready = sorted(name for name, needs in waiting.items() if waiting.keys().isdisjoint(needs))
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready())
         order += [by_name[name] for name in ready]
-        waiting = {name: needs for name, needs in waiting.items() if name not in ready}
+        sorter.done(*ready)
     return tuple(order)
 
 

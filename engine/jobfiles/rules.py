@@ -59,7 +59,7 @@ def _check_on(document: Document, on: Any) -> None:
 
 
 def _check_job(document: Document, path: KeyPath, table: dict[str, Any]) -> None:
-    actions = [key for key in ACTIONS if key in table]
+    actions = [key for key in table if key in ACTIONS]
     if not actions:
         document.report(path, f"says not what to do; allowed: exactly one of {', '.join(ACTIONS)}")
     for extra in actions[1:]:

@@ -152,6 +152,11 @@ class Queries:
     def workers(self) -> list[Row]:
         return self._all(select(s.workers).order_by(s.workers.c.worker))
 
+    def segments_in_use(self, worker: str) -> set[int]:
+        """The shared log files of a worker that attempts on record refer to."""
+        rows = self._all(select(s.attempts.c.log).where(s.attempts.c.worker == worker), "log")
+        return {row["log"]["segment"] for row in rows if row["log"] and row["log"].get("segment") is not None}
+
     def queue_switches(self) -> list[Row]:
         """Only queues that were ever switched have a row."""
         return self._all(select(s.switches).order_by(s.switches.c.queue))

@@ -28,12 +28,14 @@ BACKOFF_SECONDS = (0.5, 10.0)
 
 @dataclass(frozen=True)
 class OpenAttempt:
-    """An attempt on record without an end, as a new engine finds it."""
+    """An attempt on record without an end, as a new engine finds it. `worker_seen`: the worker is on record as having
+    connected; one that never did cannot have started anything."""
 
     attempt: int
     worker: str
     epoch: int
     name: str
+    worker_seen: bool = True
 
 
 class Pool:
@@ -69,7 +71,9 @@ class Pool:
         """Take over what earlier engines left. Returns when all living workers have reported and the dead are settled,
         or after the adoption time; what is still unclear then goes on in the background."""
         for attempt in open_attempts.values():
-            self._recall(Entry(attempt.attempt, attempt.worker, attempt.epoch, sent=True))
+            self._recall(
+                Entry(attempt.attempt, attempt.worker, attempt.epoch, sent=True, unborn=not attempt.worker_seen)
+            )
         needed = {entry.worker for entry in self._roster.open.values()}
         found = await asyncio.to_thread(_survey, self._state, needed)
         pending = [self._register(name, locked, spool) for name, (locked, spool) in found.items()]

@@ -47,7 +47,8 @@ class Worker:
 
 @dataclass
 class Entry:
-    """An attempt on record whose end has not been reported. `spec` is held until it is sent."""
+    """An attempt on record whose end has not been reported. `spec` is held until it is sent; `unborn`: its worker
+    never was on record as connected, so it cannot have been sent a start."""
 
     attempt: int
     worker: str
@@ -55,6 +56,7 @@ class Entry:
     spec: dict[str, Json] | None = None
     sent: bool = False
     kill: dict[str, Json] | None = None
+    unborn: bool = False
 
 
 class Roster:

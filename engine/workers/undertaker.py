@@ -31,7 +31,7 @@ def verdict(entry: Entry, spool: Spool, now_us: int) -> Ended:
             return read_exit(record)
         except BadMessageError as problem:
             LOG.warning("exit record skipped", attempt=entry.attempt, problem=str(problem))
-    elif not spool.may_have_started(entry.attempt, entry.epoch):
+    elif (entry.unborn and not spool.exists) or not spool.may_have_started(entry.attempt, entry.epoch):
         message = f"worker {entry.worker} died before it started this attempt"
         return Ended(entry.attempt, Outcome.NOT_STARTED, Reason.NOT_STARTED.value, now_us, message=message)
     missing = "" if spool.exists else "; its records are missing"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from engine.jobfiles.config import find_root, load_config
+from engine.jobfiles.document import MAX_BYTES
 from engine.jobfiles.errors import ConfigError
 from engine.jobfiles.jsonschema import json_schema
 from engine.jobfiles.load import Loaded, load_file, load_text
@@ -149,3 +150,62 @@ def test_settings_are_read_and_errors_located(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         load_config(tmp_path)
     assert [each.line for each in raised.value.problems] == [2, 4]
+
+
+TOML_SAMPLE = '''"k" = 1
+description = """a
+[x]
+"""
+[[a]]
+b = [1, # c
+  {c = 1.5, "d e" = 'x'},
+]
+[[a]]
+q.r = true
+x = 1
+'''
+
+
+def test_toml_keys_stand_where_the_text_has_them() -> None:
+    """Quoted keys, multi-line strings, arrays of tables, inline tables and dotted keys all have places."""
+    lines = {each.key: each.line for each in load(TOML_SAMPLE, "a.toml").problems}
+    assert lines["k"] == 1
+    assert lines["a"] == 5
+
+
+UNREADABLE = [
+    (b"\xff\xfea", "UTF-16"),
+    (b"shell: \xe4", "not UTF-8"),
+    (b"shell: x\x01", "control character"),
+    (b"#" * (MAX_BYTES + 1), "at most"),
+    (b"", "mapping"),
+    (b"- x", "a list"),
+    (b"shell: .inf", "finite"),
+    (b"shell: x\npriority: 99999999999999999999", "64 bits"),
+    (b"? [a]\n: b", "a key is"),
+    (b"a: *b", "alias"),
+    (b"'': b", "key is empty"),
+    (b"jobs: [a]", "a mapping"),
+    (b"shell: x\ntimeout: 0s", "more than 0s"),
+    (b"shell: x\ntimeout: 1m1h", "larger units first"),
+    (b"command: 'a", "not YAML"),
+    (b'command: "a \'b"', "quotes closed"),
+    (b"command: []", "a program"),
+    (b"shell: x\nretry: {backoff: 1s}", "required"),
+    (b"shell: x\nretry: ten", "a number of attempts"),
+    (b"shell: x\non: file", "not yet supported"),
+    (b"shell: x\non: {manual: false}", "says nothing"),
+    (b"shell: x\njobs: {a: {shell: x}}", "beside jobs"),
+    (b"shell: x\nneeds: [a]", "single job"),
+    (b"command: bash -c '{{ run.id }}'", "-c"),
+    (b"command: [env, A=1, bash, -o, x, -ec, '{{ run.id }}']", "-c"),
+    (b"command: ['{{ needs.a }}']", "needs.JOB.output"),
+    (b"command: ['{{ needs.a.output }}']", "it has none"),
+    (b"shell: x\ndefaults: {cwd: '{{ item }}'}", "defaults know"),
+]
+
+
+@pytest.mark.parametrize(("data", "words"), UNREADABLE)
+def test_each_kind_of_wrong_text_has_its_sentence(data: bytes, words: str) -> None:
+    """What is found and what is allowed stands in the message."""
+    assert any(words in str(each) for each in load_text(data, "a.yaml").problems), load_text(data, "a.yaml").problems

@@ -10,15 +10,17 @@ import fcntl
 import json
 import os
 import threading
+import time
 from pathlib import Path
 
 COMPACT_BEYOND = 64 * 1024
+LOCK_TRIES = 100
 
 
 class Spool:
     def __init__(self, path: Path, boot: dict[str, object]) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _hold(self._fd)
         self._lock = threading.Lock()
         os.ftruncate(self._fd, 0)
         self._size = 0
@@ -45,3 +47,13 @@ class Spool:
             if self._size > COMPACT_BEYOND:
                 os.ftruncate(self._fd, self._boot_size)
                 self._size = self._boot_size
+
+
+def _hold(fd: int) -> None:
+    """Takes the lock for life. An engine that looks whether we live holds it for an instant, so once is not enough."""
+    for _ in range(LOCK_TRIES - 1):
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.01)
+    return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
