@@ -40,16 +40,20 @@ class Rows:
         self.numbers: set[tuple[int, int]] = set()
         self.outcomes: dict[int, Outcome] = {}
         self.workflows: dict[int, Workflow] = {}
+        self.answers: dict[tuple[int, int], RunState] = {}  # (run, awaited run): how the awaited round is or ended
 
     def write(self, x: c.Change) -> None:
         match x:
             case c.RunAdded():
                 assert x.run not in self.runs
                 self.runs[x.run], self.run_states[x.run] = x, x.state
+                self.answers |= {(x.run, awaited): self.run_states[awaited] for awaited, _ in x.after}
             case c.RunChanged():
                 assert self.run_states[x.run] is x.before
                 assert x.before is not x.state
                 self.run_states[x.run] = x.state
+                asked = [pair for pair, state in self.answers.items() if pair[1] == x.run and not state.is_final]
+                self.answers |= dict.fromkeys(asked, x.state)
             case c.RoundAdded():
                 assert (x.run, x.round) not in self.rounds
                 self.rounds[x.run, x.round] = None
@@ -94,7 +98,7 @@ class Rows:
             round=max(round for owner, round in self.rounds if owner == run),
             created_us=added.at_us,
             started_us=None,
-            after=tuple((awaited, when, self.run_states[awaited]) for awaited, when in added.after),
+            after=tuple((awaited, when, self.answers[run, awaited]) for awaited, when in added.after),
             tasks=tuple(self._stored_task(id) for id in self.in_force(run)),
         )
 

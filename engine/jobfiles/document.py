@@ -12,7 +12,7 @@ from engine.jobfiles.errors import Problem, not_allowed
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 20
-MAX_NODES = 200_000  # YAML events; keys and items of a TOML file
+MAX_NODES = 50_000  # YAML events; keys and items of a TOML file
 
 KeyPath = tuple[str | int, ...]
 

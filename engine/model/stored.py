@@ -56,7 +56,7 @@ class StoredRun:
     round: int
     created_us: int
     started_us: int | None
-    after: tuple[tuple[int, Condition, RunState], ...]  # with the state each awaited run has on record
+    after: tuple[tuple[int, Condition, RunState], ...]  # how the awaited round is or ended
     tasks: tuple[StoredTask, ...]
 
 

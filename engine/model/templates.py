@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 ROOTS = ("params", "item", "needs", "trigger", "run")
-_EXPRESSION = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
+_EXPRESSION = re.compile(r"\{\{([^{}]*)\}\}")  # no brace inside, so that no text makes it slow
 _INDEX = re.compile(r"[0-9]{1,9}\Z")  # int() refuses other digits such as ² and very long numbers
 _PATH = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*\Z")
 
@@ -55,12 +55,13 @@ def _fill_text(text: str, context: Mapping[str, Any]) -> Any:
     if "{{" not in text:
         return text
     whole = _EXPRESSION.fullmatch(text)
-    if whole and "{{" not in whole[1] and "}}" not in whole[1]:
+    if whole:
         return _look_up(_split(whole[1]), context)
     return _EXPRESSION.sub(lambda found: as_text(_look_up(_split(found[1]), context)), text)
 
 
-def _split(expression: str) -> tuple[str, ...]:
+def _split(inside: str) -> tuple[str, ...]:
+    expression = inside.strip()
     if not _PATH.match(expression):
         raise TemplateError(f"{{{{ {expression} }}}} is not a dotted path such as params.source")
     parts = tuple(expression.split("."))

@@ -84,7 +84,7 @@ def test_a_device_is_refused() -> None:
 
 
 def test_a_large_file_is_refused_and_the_limit_itself_is_not(tmp_path: Path) -> None:
-    """64 KiB is the most."""
+    """1 MiB is the most."""
     file = tmp_path / "a.yaml"
     file.write_bytes(b"x" * MAX_BYTES)
     assert len(read_job_file(file)) == MAX_BYTES
