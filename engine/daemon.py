@@ -26,6 +26,7 @@ from engine.jobfiles.load import load_text
 from engine.model.config import Config
 from engine.model.lifecycle import TaskState
 from engine.runtime import Runtime
+from engine.runtime.files import Files
 from engine.store import Store, StoreBrokenError, StoreBusyError
 from engine.workers.pool import OpenAttempt
 
@@ -110,13 +111,13 @@ async def _serve(root: Path, state_dir: Path, config: Config, only: bool) -> int
     log.info("engine started", pid=os.getpid(), epoch=recovered.epoch, open_runs=len(recovered.runs))
     await runtime.pool.open()
     await runtime.pool.adopt(_open_attempts(runtime))
-    runtime.runs_drops = not only
+    files = Files(runtime, runs_drops=not only)
     loop = asyncio.create_task(runtime.run())
-    helpers = [asyncio.create_task(_prune(runtime)), asyncio.create_task(runtime.read_news())]
+    helpers = [asyncio.create_task(_prune(runtime)), asyncio.create_task(files.read())]
     server = ApiServer(create_app(runtime), state_dir)
-    watcher = await _watch(root, config, runtime)
+    watcher = await _watch(root, config, files, runtime)
     try:
-        await _first(loop, runtime.wait_news())  # so that whoever asks first finds the workflows
+        await _first(loop, files.wait())  # so that whoever asks first finds the workflows
         await server.start()
         if only:
             await watcher.stop()
@@ -129,7 +130,7 @@ async def _serve(root: Path, state_dir: Path, config: Config, only: bool) -> int
         await runtime.finish()
         await server.stop()
         await asyncio.to_thread(store.close)
-        log.info("engine stopped", mode=runtime.stop_mode)
+        log.info("engine stopped", mode=runtime.stop.mode)
     return code
 
 
@@ -175,11 +176,11 @@ def _open_attempts(runtime: Runtime) -> dict[int, OpenAttempt]:
     }
 
 
-async def _watch(root: Path, config: Config, runtime: Runtime) -> FolderWatcher:
+async def _watch(root: Path, config: Config, files: Files, runtime: Runtime) -> FolderWatcher:
     folders = [root / folder for folder in config.folders]
     for folder in folders:
         folder.mkdir(exist_ok=True)
-    watcher = FolderWatcher(folders, root, load_text, runtime.receive_files)
+    watcher = FolderWatcher(folders, root, load_text, files.receive)
     await watcher.start(runtime.catalog.known_files())
     with contextlib.suppress(TimeoutError):  # a file somebody is still writing keeps nobody waiting
         await asyncio.wait_for(watcher.settled(), SETTLE_SECONDS)

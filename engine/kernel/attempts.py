@@ -201,8 +201,7 @@ def backoff_seconds(rule: Retry, attempts: int, task: int) -> float:
     """The wait after the given number of executions that count; the jitter is a stable function of task and attempt,
     so that a restart decides the same."""
     try:
-        growth = min(attempts - 1, 64)  # beyond that any factor above 1 has long passed the maximum
-    wait = min(rule.backoff_seconds * rule.factor**growth, rule.max_backoff_seconds)
+        wait = min(rule.backoff_seconds * rule.factor ** (attempts - 1), rule.max_backoff_seconds)
     except OverflowError:
         wait = rule.max_backoff_seconds if rule.backoff_seconds else 0.0
     digest = hashlib.blake2b(f"{task}.{attempts}".encode(), digest_size=8).digest()

@@ -136,7 +136,7 @@ def _submitted(
         after,
     )
     run_made = submit(runtime.state, out, submission, now_us)
-    runtime.fresh_keys[given.workflow.name, given.key] = run_made.id
+    runtime.remember_key(given.workflow.name, given.key, run_made.id)
     return Reply("done", "", {"run": run_made.id, "round": 1})
 
 

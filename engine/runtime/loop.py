@@ -14,10 +14,9 @@ import structlog
 
 from engine import __version__
 from engine.clock import Clock
-from engine.jobfiles.folder_events import Event, FileBroken, FileLoaded, FileRemoved, FolderAlarm
 from engine.kernel import acts, attempts
 from engine.kernel.decisions import Decisions, Start
-from engine.kernel.runs import Submission, restore, submit
+from engine.kernel.runs import restore
 from engine.kernel.state import Run, State
 from engine.model.changes import AttemptProgress, AttemptStarted, EventAdded, WorkerChanged
 from engine.model.config import Config
@@ -26,12 +25,12 @@ from engine.model.lifecycle import RunState
 from engine.model.reports import Ended, Progressed, Report, Started, WorkerSeen
 from engine.model.requests import Reply, Request
 from engine.model.stored import Recovered
-from engine.model.workflow import Workflow
 from engine.runtime.catalog import Catalog
 from engine.runtime.feed import Feed, Subscription
 from engine.runtime.handlers import prepare
 from engine.runtime.recorder import Recorder
 from engine.runtime.specs import build_spec
+from engine.runtime.stop import Stop
 from engine.store import Store
 from engine.workers.logs import LogReader
 from engine.workers.pool import Pool
@@ -60,7 +59,6 @@ class Runtime:
         self.feed = Feed()
         self.recorder = Recorder(store, self._committed, self._break)
         self.pool = Pool(state_dir, config, self.epoch, self.instance, self.receive_report, clock.now_us)
-        self.runs_drops = True  # False: dropped files define workflows but do not run
         self.fresh_keys: dict[tuple[str, str], int] = {}
         self.ended_runs: dict[int, RunState] = {}
         self.started_us = clock.now_us()
@@ -68,10 +66,7 @@ class Runtime:
         self.last_tick = clock.monotonic()
         self._steps: deque[Step] = deque()
         self._wake = asyncio.Event()
-        self._news: asyncio.Queue[tuple[Event, ...]] = asyncio.Queue()
-        self._stop_mode = ""
-        self._deadline: float | None = None
-        self._killed = False
+        self.stop = Stop(config.grace.drain_seconds)
         self._broken: BaseException | None = None
         self._learnt: set[str] = set()
         self._spec_tasks: set[asyncio.Task[None]] = set()
@@ -102,31 +97,21 @@ class Runtime:
     def receive_report(self, report: Report) -> None:
         self.receive(lambda out, now_us: self._take_report(report, out, now_us))
 
-    def receive_files(self, batch: tuple[Event, ...]) -> None:
-        """The folder's news, in order; what needs the store is looked up off the loop first."""
-        self._news.put_nowait(batch)
-
-    async def read_news(self) -> None:
-        """For as long as the engine runs: definitions come into force, dropped ones run once."""
-        while True:
-            batch = await self._news.get()
-            loaded = [event.workflow for event in batch if isinstance(event, FileLoaded)]
-            for workflow in loaded:
-                await self.learn(workflow.name)
-            ran = await asyncio.to_thread(self._that_ran, loaded)
-            self.receive(lambda out, now_us, b=batch, r=ran: self._take_news(b, r, out, now_us))  # type: ignore[misc]
-            self._news.task_done()
-
-    async def wait_news(self) -> None:
-        """Until what the folder has told so far is decided on and on record."""
-        await self._news.join()
+    async def wait_decided(self) -> None:
+        """Until what has been received so far is decided on and on record."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.receive(lambda out, now_us: self._after_commit.append(lambda: _answer(done)))
+        self.receive(lambda out, now_us: self.after_commit(lambda: _answer(done)))
         await done
 
-    def _that_ran(self, workflows: list[Workflow]) -> set[str]:
-        """The drop keys among these that are on record already."""
-        return {_drop_key(w) for w in workflows if self.read.run_by_key(w.name, _drop_key(w)) is not None}
+    def after_commit(self, effect: Callable[[], None]) -> None:
+        """From inside a turn: what to do once its changes are on record."""
+        self._after_commit.append(effect)
+
+    def remember_key(self, workflow: str, key: str, run: int) -> None:
+        """The run of an occurrence that may not be on record yet, so that a second one finds it."""
+        self.fresh_keys[workflow, key] = run
+        while len(self.fresh_keys) > REMEMBERED_RUNS:
+            self.fresh_keys.pop(next(iter(self.fresh_keys)))
 
     async def learn(self, name: str) -> None:
         """Makes sure that the definitions on record of this name are known before one is added."""
@@ -140,11 +125,15 @@ class Runtime:
     # -- the loop --------------------------------------------------------------------------------------------------
 
     async def run(self) -> int:
-        """Turns until stopped. 0: stopped as asked; 1: the store broke."""
+        """Turns until stopped. 0: stopped as asked; 1: the store broke, or a turn failed."""
         while self._broken is None and not self._is_finished():
             self.last_tick = self.clock.monotonic()
-            if not self.recorder.stalled:
-                self.turn(self.clock.now_us())
+            try:
+                if not self.recorder.stalled:
+                    self.turn(self.clock.now_us())
+            except Exception as error:  # half a decision cannot be taken back: stop, and start from the rows
+                log.exception("a turn failed")
+                self._break(error)
             await self._wait()
         return 1 if self._broken else 0
 
@@ -156,7 +145,8 @@ class Runtime:
             self._steps.popleft()(out, now_us)
         self._take_progress(out, now_us)
         attempts.ready_due(self.state, out, now_us)
-        self._check_deadline(out)
+        if self.stop.is_overdue(self.clock.monotonic()):
+            acts.kill_everything(self.state, out, "the engine stopped")
         attempts.dispatch(self.state, out, self.epoch, self.pool.assign, now_us)
         for run in out.ended_runs:
             self._remember(run)
@@ -208,36 +198,6 @@ class Runtime:
         if rows:
             self._after_commit.append(lambda: self.feed.publish(rows))
 
-    def _take_news(self, batch: tuple[Event, ...], ran: set[str], out: Decisions, now_us: int) -> None:
-        for event in batch:
-            match event:
-                case FileLoaded():
-                    self._take_file(event, ran, out, now_us)
-                case FileBroken():
-                    out.changes += self.catalog.broken(event.path, event.problems, now_us)
-                case FileRemoved():
-                    out.changes += self.catalog.removed(event.path, now_us)
-                case FolderAlarm():
-                    self.alarms.append(event.message)
-                    out.changes.append(EventAdded("folder.alarm", now_us, "folder", why=event.message))
-
-    def _take_file(self, event: FileLoaded, ran: set[str], out: Decisions, now_us: int) -> None:
-        workflow, key = event.workflow, _drop_key(event.workflow)
-        out.changes += self.catalog.loaded(event.path, workflow, now_us)
-        if (
-            workflow.manual
-            or not self.runs_drops
-            or key in ran
-            or (workflow.name, key) in self.fresh_keys
-            or self._stop_mode
-        ):
-            return
-        definition, added = self.catalog.define(workflow, event.path, now_us)
-        out.changes += added
-        trigger = {"type": "drop", "path": event.path}
-        run = submit(self.state, out, Submission(workflow, definition, key, "folder", {}, trigger), now_us)
-        self.fresh_keys[workflow.name, key] = run.id
-
     # -- acting ----------------------------------------------------------------------------------------------------
 
     def _act(self, out: Decisions) -> None:
@@ -281,38 +241,21 @@ class Runtime:
     # -- stopping --------------------------------------------------------------------------------------------------
 
     def begin_stop(self, mode: str) -> None:
-        """Nothing new starts from here on. A harder mode may follow a softer one, never the other way round."""
-        order = ("", "detach", "drain", "now")
-        if order.index(mode) < order.index(self._stop_mode):
-            return
-        self._stop_mode = mode
-        self.state.draining = True
-        seconds = 0.0 if mode == "now" else self.config.grace.drain_seconds
-        self._deadline = self.clock.monotonic() + seconds
-        log.info("stopping", mode=mode, running=len(self.state.attempts))
-        self._wake.set()
-
-    @property
-    def stop_mode(self) -> str:
-        return self._stop_mode
-
-    def _check_deadline(self, out: Decisions) -> None:
-        past = self._deadline is not None and self.clock.monotonic() >= self._deadline
-        if self._stop_mode in ("drain", "now") and past and not self._killed:
-            self._killed = True
-            acts.kill_everything(self.state, out, "the engine stopped")
+        """Nothing new starts from here on; see Stop.begin for what follows what."""
+        if self.stop.begin(mode, self.clock.monotonic()):
+            self.state.draining = True
+            log.info("stopping", mode=mode, running=len(self.state.attempts))
+            self._wake.set()
 
     def _is_finished(self) -> bool:
-        if not self._stop_mode or self._steps:
-            return False
-        return self._stop_mode == "detach" or not self.state.attempts
+        return not self._steps and self.stop.is_complete(len(self.state.attempts))
 
     async def finish(self) -> None:
         """Writes what is left and leaves the workers as the stop's mode says."""
         await self.recorder.flush()
         for task in list(self._spec_tasks):
             await task
-        await self.pool.close(detach=self._stop_mode == "detach")
+        await self.pool.close(detach=self.stop.mode == "detach")
         if self._broken is None:
             self.turn(self.clock.now_us())
             await self.recorder.flush()
@@ -325,13 +268,12 @@ class Runtime:
         return not self.state.runs and not self._steps
 
     def status(self) -> dict[str, Any]:
-        state = "running" if not self._stop_mode else "draining" if self._stop_mode == "drain" else "stopping"
         return {
             "pid": os.getpid(),
             "epoch": self.epoch,
             "root": str(self.root),
             "version": __version__,
-            "state": state,
+            "state": self.stop.state,
             "revision": self.recorder.revision,
             "queues": {queue.name: _queue_row(queue) for queue in self.state.queues.values()},
             "workers": self.pool.workers(),
@@ -344,10 +286,6 @@ class Runtime:
 def _answer(done: asyncio.Future[None]) -> None:
     if not done.done():
         done.set_result(None)
-
-
-def _drop_key(workflow: Workflow) -> str:
-    return f"drop:{workflow.definition_hash}"
 
 
 def _queue_row(queue: Any) -> dict[str, Any]:
