@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check fmt lock coverage clean
+.PHONY: help setup run test lint check fmt lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -22,14 +22,17 @@ $(READY): requirements.lock pyproject.toml
 run: setup  ## set up, then run the sample pipeline to its report
 	$(BIN)/interlock run licence-scan
 
-check: setup  ## the inner loop: lint, types, import contracts, unit tests (under a minute)
+lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/vermin --quiet --no-tips --violations -t=3.8- engine/workers/host/_interlock_host/runner.py engine/workers/host/_interlock_host/runner_*.py
+
+check: lint  ## the inner loop: lint, types, import contracts, unit tests (under a minute)
 	$(BIN)/pytest -q -n 2 tests/unit
 
-test: check  ## everything: check, then the tests with real processes, with coverage of engine/
+test: lint  ## everything: lint, then all tests with real processes, with branch coverage of engine/
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -q -n 2 tests
 	$(BIN)/coverage combine --quiet

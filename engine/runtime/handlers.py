@@ -4,7 +4,9 @@ request is an event too."""
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +40,8 @@ AD_HOC = "ad-hoc"
 
 async def prepare(runtime: Runtime, request: Request, actor: str) -> Decide:
     """Does the slow part (files, rows) and returns the decision to make inside a turn."""
+    if not _is_storable(request):
+        return lambda out, now: Reply("refused", "the request holds text that is not UTF-8; nothing was done")
     match request:
         case RunWorkflow():
             return await _prepare_run(runtime, request, actor)
@@ -53,6 +57,16 @@ async def prepare(runtime: Runtime, request: Request, actor: str) -> Decide:
             return lambda out, now: _set_queue(runtime, out, request, actor, now)
         case StopEngine():
             return lambda out, now: _stop(runtime, out, request, actor, now)
+
+
+def _is_storable(request: Request) -> bool:
+    """False when some text holds half a character (an argument that was not UTF-8): neither the database nor an answer
+    takes it, and a decision that fails midway would end the engine."""
+    try:
+        json.dumps(asdict(request), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 async def _prepare_run(runtime: Runtime, request: RunWorkflow, actor: str) -> Decide:

@@ -29,7 +29,7 @@ from engine.runtime.catalog import Catalog
 from engine.runtime.feed import Feed, Subscription
 from engine.runtime.handlers import prepare
 from engine.runtime.recorder import Recorder
-from engine.runtime.specs import build_spec
+from engine.runtime.specs import not_buildable, spec_or_fault
 from engine.runtime.stop import Stop
 from engine.store import Store
 from engine.workers.logs import LogReader
@@ -213,13 +213,14 @@ class Runtime:
             task.add_done_callback(self._spec_tasks.discard)
 
     async def _send(self, starts: list[Start]) -> None:
+        grace = self.config.grace.kill_seconds
         specs = await asyncio.to_thread(
-            lambda: [
-                build_spec(start, self.root, self.state_dir, self.instance, self.config.grace.kill_seconds)
-                for start in starts
-            ]
+            lambda: [spec_or_fault(start, self.root, self.state_dir, self.instance, grace) for start in starts]
         )
         for start, spec in zip(starts, specs, strict=True):
+            if isinstance(spec, Exception):  # it harms only itself, and ends as a fact, not as a hang
+                self.receive_report(not_buildable(start, spec, self.clock.now_us()))
+                continue
             self.pool.start(start.attempt, start.worker, spec)
             stopping = self.state.attempts.get(start.attempt)
             if stopping is not None and stopping.stopping is not None:  # killed between record and send

@@ -8,12 +8,29 @@ from pathlib import Path
 from typing import Any
 
 from engine.kernel.decisions import Start
+from engine.model.lifecycle import Outcome, Reason
+from engine.model.reports import Ended
 from engine.workers.spec import build_environment, source_stamp
+
+
+def spec_or_fault(
+    start: Start, root: Path, state: Path, instance: str, grace_seconds: float
+) -> dict[str, Any] | Exception:
+    """The spec, or why none can be made: one that fails must not take the others of its turn with it."""
+    try:
+        return build_spec(start, root, state, instance, grace_seconds)
+    except Exception as fault:  # the loop decides what becomes of the attempt
+        return fault
+
+
+def not_buildable(start: Start, fault: Exception, now_us: int) -> Ended:
+    """The end of an attempt that no worker could be told about."""
+    return Ended(start.attempt, Outcome.FAILED, Reason.EXEC.value, now_us, message=f"cannot be started: {fault}")
 
 
 def build_spec(start: Start, root: Path, state: Path, instance: str, grace_seconds: float) -> dict[str, Any]:
     """The protocol's SPEC. Reads the source tree for the stamp, so call it off the loop."""
-    cwd = str((root / (start.cwd or ".")).resolve())
+    cwd = str(root / (start.cwd or "."))  # not resolved: what is wrong with it, the attempt's own log must say
     name = f"t{start.task}.{start.number}"
     output = state / "run" / f"{name}.json"
     return {

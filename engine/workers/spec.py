@@ -98,7 +98,7 @@ def source_stamp(interpreter: str, cwd: str, pythonpath: Sequence[str]) -> str:
 def _sources(cwd: Path, entries: Sequence[Path]) -> Iterator[Path]:
     yield from _walk(cwd, 1)
     for entry in entries:
-        if entry.is_file():  # a zipped package
+        if _is_file(entry):  # a zipped package
             yield entry
         else:
             yield from _walk(entry, MAX_DEPTH)
@@ -109,11 +109,19 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
     try:
         with os.scandir(folder) as listing:
             items = sorted(listing, key=lambda item: item.name)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no path at all, such as one with a NUL
         return
     for item in items:
-        if item.name.endswith(".py") and item.is_file():
+        if item.name.endswith(".py") and _is_file(item):
             yield Path(item.path)
     for item in items if depth > 1 else ():
         if not item.name.startswith(".") and item.name not in SKIPPED and item.is_dir(follow_symlinks=False):
             yield from _walk(Path(item.path), depth - 1)
+
+
+def _is_file(item: os.DirEntry[str] | Path) -> bool:
+    """No for what cannot be looked at, such as a link that leads to itself."""
+    try:
+        return item.is_file()
+    except OSError:
+        return False

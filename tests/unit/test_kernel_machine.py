@@ -189,3 +189,30 @@ Kernel.TestCase.settings = settings(
     suppress_health_check=list(HealthCheck),
 )
 TestKernelMachine = Kernel.TestCase
+
+# Guards broken by hand one at a time (23 November 2026), and a test that failed for each. E: test_kernel_edges,
+# Q: test_kernel_queues, A: test_kernel_attempts, R: test_kernel_rounds, L: test_lifecycle, M: the machine above.
+#
+# | guard taken out                                    | caught by                                                |
+# |----------------------------------------------------|----------------------------------------------------------|
+# | blockers.quota_used: quota with lending off        | Q without_lending_a_queue_keeps_to_its_slots             |
+# | blockers.seats_taken: seats of both queues         | A killing_everything_leaves_what_has_not_started         |
+# | graph._final: running tasks counted as final       | E each_condition_on_items                                |
+# | graph._judge: unmet cleared instead of one need    | E a_join_waits_for_all_of_its_needs                      |
+# | graph.skip: the skip is not followed on            | E skips_cascade_with_their_reasons                       |
+# | graph.release: an awaited run is not waited for    | R a_run_waits_for_another                                |
+# | graph.end_if_over: an ended run ends again         | R a_run_waits_for_every_run_it_names                     |
+# | queues.head: stale entry, task no longer ready     | A each_outcome_has_its_end, M                            |
+# | queues.head: stale entry, priority changed         | Q a_lowered_priority_leaves_the_old_place_in_line        |
+# | moves: the record names the new state as `before`  | A each_outcome_has_its_end, M (the rows' guard)          |
+# | moves: the pool's count is not given back          | A each_outcome_has_its_end                               |
+# | lifecycle: moves out of final states               | L nothing_leaves_a_final_state                           |
+# | attempts: an ended attempt stays open              | A each_outcome_has_its_end, M                            |
+# | attempts: a kill forgotten when the report differs | A a_kill_ends_in_cancelled_and_is_never_retried          |
+# | attempts: spared executions use up the retries     | A losses_do_not_use_up_the_retries                       |
+# | acts: a grace of zero taken for none               | A the_grace_given_wins_over_the_jobs                     |
+# | runs.restore: losses forgotten at a restart        | A the_third_loss_holds_the_task..., M                    |
+# | runs.restore: unmet not judged anew                | M restart                                                |
+#
+# One survived: State.due_tasks without its comparison of the due time. A task has one timer at a time, so no history
+# tells the difference; the comparison is a second fence.

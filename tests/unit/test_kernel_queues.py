@@ -56,6 +56,16 @@ def test_a_changed_priority_moves_a_ready_task() -> None:
     assert sim.drain() == ["a", "c"]
 
 
+def test_a_lowered_priority_leaves_the_old_place_in_line() -> None:
+    """The better place it had is dropped when it comes up."""
+    sim = Sim(Slots(0, 1))
+    sim.submit(a_job("a", priority=5), a_job("b", priority=3))
+    task = sim.state.tasks[sim.task("a")]
+    task.priority = 1
+    sim.state.queues[task.queue].reprioritised(task)
+    assert sim.drain() == ["b", "a"]
+
+
 def test_lending_fills_every_seat_and_gives_them_back() -> None:
     """What one queue does not use the other takes; a freed seat serves the owner's quota first."""
     sim = Sim(Slots(2, 2))

@@ -31,11 +31,14 @@ def parse(data: bytes, limit: int) -> Any:
     if len(data) > limit:
         raise BadOutput(f"the output is larger than the limit of {limit} bytes; leave large data in a file")
     try:
-        return json.loads(data.decode(), parse_constant=_refuse)
+        value = json.loads(data.decode(), parse_constant=_refuse)
+        if b"\\u" in data:  # an escape can hide half a character, which no reader of ours could be sent
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise BadOutput("the output is nested too deeply") from None
     except ValueError as error:
         raise BadOutput(f"the output is not JSON: {error}") from None
+    return value
 
 
 def _read(path: str, limit: int) -> bytes | None:
@@ -45,9 +48,10 @@ def _read(path: str, limit: int) -> bytes | None:
         return None
     except OSError as error:
         raise BadOutput(f"the output file cannot be read: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):  # before open(), which refuses a folder in its own way
+        os.close(fd)
+        raise BadOutput("the output is not a regular file")
     with open(fd, "rb") as file:  # noqa: PTH123
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise BadOutput("the output is not a regular file")
         return file.read(limit + 1) or None
 
 

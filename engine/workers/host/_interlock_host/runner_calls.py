@@ -122,6 +122,8 @@ class Call:
     def _answer_with(self, value: Any) -> Any:
         try:
             text = json.dumps(value, allow_nan=False)
+            if "\\ud" in text:  # perhaps half a character, which no reader could be sent
+                json.dumps(value, ensure_ascii=False).encode("utf-8")
         except (TypeError, ValueError, RecursionError) as error:
             self.answer.update(outcome="failed", reason="bad_output")
             self.answer["message"] = "the return value is not JSON (%s): %s" % (type(value).__name__, error)
