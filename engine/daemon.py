@@ -35,6 +35,7 @@ LINGER_SECONDS = 1.0  # an engine started for one run stays this long after its 
 FIRST_REQUEST_SECONDS = 20.0  # ... and waits this long for its first
 RETENTION_SECONDS = 3600.0
 SETTLE_SECONDS = 1.0
+PLACE_SECONDS = 1.0
 
 log = structlog.get_logger("daemon")
 
@@ -113,7 +114,7 @@ async def _serve(root: Path, state_dir: Path, config: Config, only: bool) -> int
     await runtime.pool.adopt(_open_attempts(runtime))
     files = Files(runtime, runs_drops=not only)
     loop = asyncio.create_task(runtime.run())
-    helpers = [asyncio.create_task(_prune(runtime)), asyncio.create_task(files.read())]
+    helpers = [asyncio.create_task(work) for work in (_prune(runtime), files.read(), _watch_place(runtime, state_dir))]
     server = ApiServer(create_app(runtime), state_dir)
     watcher = await _watch(root, config, files, runtime)
     try:
@@ -185,6 +186,25 @@ async def _watch(root: Path, config: Config, files: Files, runtime: Runtime) -> 
     with contextlib.suppress(TimeoutError):  # a file somebody is still writing keeps nobody waiting
         await asyncio.wait_for(watcher.settled(), SETTLE_SECONDS)
     return watcher
+
+
+async def _watch_place(runtime: Runtime, state_dir: Path) -> None:
+    """Ends the engine when its state folder was removed or replaced: its lock guards nothing then."""
+    mine = await asyncio.to_thread(_identity, state_dir)
+    while True:
+        await asyncio.sleep(PLACE_SECONDS)
+        with contextlib.suppress(OSError):  # not to be seen just now is not gone
+            if await asyncio.to_thread(_identity, state_dir) != mine:
+                runtime.give_up(f"the state folder {state_dir} was removed while the engine ran")
+                return
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    try:
+        found = folder.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_dev, found.st_ino
 
 
 async def _leave_when_done(runtime: Runtime) -> None:

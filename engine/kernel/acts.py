@@ -6,7 +6,7 @@ from engine.kernel.decisions import Decisions, Kill
 from engine.kernel.graph import settle
 from engine.kernel.moves import move
 from engine.kernel.state import Run, State, Task
-from engine.model.changes import EventAdded, SwitchChanged
+from engine.model.changes import EventAdded, SwitchChanged, TaskStopRequested
 from engine.model.lifecycle import Move, Reason, TaskState
 
 
@@ -37,6 +37,12 @@ def kill_everything(state: State, out: Decisions, why: str) -> int:
     for task in running:
         _kill(out, task, why, None)
     return len(running)
+
+
+def resume_kills(state: State) -> list[Kill]:
+    """What an engine before this one was asked to kill and had no time to."""
+    stopping = [(a, task, task.stopping) for a, task in state.attempts.items() if task.stopping is not None]
+    return [Kill(attempt, task.node.job.grace_seconds, why) for attempt, task, why in stopping]
 
 
 def set_queue(
@@ -70,5 +76,6 @@ def _stop(state: State, out: Decisions, task: Task, why: str, grace_seconds: flo
 def _kill(out: Decisions, task: Task, why: str, grace_seconds: float | None) -> None:
     task.stopping = why
     if task.attempt is not None:
+        out.changes.append(TaskStopRequested(task.id, why))
         grace = task.node.job.grace_seconds if grace_seconds is None else grace_seconds
         out.kills.append(Kill(task.attempt, grace, why))

@@ -201,7 +201,7 @@ def _restore_task(state: State, node: Node, row: StoredTask) -> None:
     task = Task(row.task, node, row.item, row.item_value, row.round, row.created_us)
     task.state, task.reason, task.priority, task.attempts = row.state, row.reason, row.priority, row.attempts
     task.not_before_us, task.output, task.pending_each = row.not_before_us, row.output, row.pending_each
-    task.losses, task.spared = row.losses, row.spared
+    task.losses, task.spared, task.stopping = row.losses, row.spared, row.stopping
     node.tasks.append(task)
     if task.state.is_final:
         return

@@ -134,6 +134,14 @@ class TaskChanged:
 
 
 @dataclass(frozen=True)
+class TaskStopRequested:
+    """A running task is to be killed, on record before the signal is sent: the next engine goes on with it."""
+
+    task: int
+    why: str
+
+
+@dataclass(frozen=True)
 class AttemptAdded:
     """Intent, recorded before the start is sent. (task, number) is unique."""
 
@@ -230,6 +238,7 @@ Change = (
     | TaskAdded
     | TaskExpanded
     | TaskChanged
+    | TaskStopRequested
     | AttemptAdded
     | AttemptStarted
     | AttemptProgress

@@ -41,6 +41,7 @@ class StoredTask:
     open_attempt: StoredAttempt | None = None
     losses: int = 0
     spared: int = 0
+    stopping: str | None = None  # why it is to be killed
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,8 @@ class Catalog:
         definition, added = self.define(workflow, path, now_us)
         if before and (before.state, before.definition, before.path) == ("active", definition, path):
             return changes
+        if before and before.path != path and before.state == "broken":  # it lost the name, and must stay to be seen
+            changes += self.broken_file(before.path, before.problems, now_us)
         self.entries[workflow.name] = Entry(workflow.name, path, "active", definition, workflow)
         data = {"path": path, "revision": self.revisions[workflow.name], "new": bool(added)}
         return [
@@ -93,6 +95,11 @@ class Catalog:
             WorkflowChanged(name, path, "broken", definition, problems, now_us),
             EventAdded("file.broken", now_us, "folder", name, why="; ".join(problems), data={"path": path}),
         ]
+
+    def broken_file(self, path: str, problems: tuple[str, ...], now_us: int) -> list[Change]:
+        """A bad file that stands for no workflow; it is listed under its path."""
+        self.entries[path] = Entry(path, path, "broken", None, None, problems)
+        return [WorkflowChanged(path, path, "broken", None, problems, now_us)]
 
     def removed(self, path: str, now_us: int) -> list[Change]:
         """A file that is gone: nothing new of its workflow starts from the folder; what runs goes on."""

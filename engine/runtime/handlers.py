@@ -63,7 +63,7 @@ def _is_storable(request: Request) -> bool:
     """False when some text holds half a character (an argument that was not UTF-8): neither the database nor an answer
     takes it, and a decision that fails midway would end the engine."""
     try:
-        json.dumps(asdict(request), ensure_ascii=False).encode()
+        json.dumps(asdict(request), ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError:
         return False
     return True
@@ -78,7 +78,12 @@ async def _prepare_run(runtime: Runtime, request: RunWorkflow, actor: str) -> De
     else:
         entry = runtime.catalog.entries.get(request.workflow or "")
         if entry is None or entry.workflow is None or entry.state == "removed":
-            known = ", ".join(sorted(name for name, e in runtime.catalog.entries.items() if e.workflow)) or "none"
+            known = (
+                ", ".join(
+                    sorted(name for name, e in runtime.catalog.entries.items() if e.workflow and e.state != "removed")
+                )
+                or "none"
+            )
             return _missing(f"no workflow named {request.workflow}; known: {known}")
         workflow = entry.workflow
     if unknown := sorted(set(request.parameters) - set(workflow.parameters)):
@@ -178,10 +183,9 @@ def _named(task: int, named: tuple[int, ...]) -> bool:
 
 
 def _retried(runtime: Runtime, out: Decisions, request: RetryRun, stored: StoredRun, actor: str, now_us: int) -> Reply:
+    if not stored.state.is_final:  # it ended after its rows were read; the same request again will see it
+        return Reply("refused", f"r{stored.run} is just ending; ask again")
     run = restore(runtime.state, stored)
-    if not run.state.is_final:  # it ended after its rows were read; the same request again will see it
-        runtime.state.runs.pop(run.id)
-        return Reply("refused", f"r{run.id} is just ending; ask again")
     made = retry(runtime.state, out, run, request.tasks, actor, request.why, now_us)
     if not made:
         runtime.state.runs.pop(run.id, None)

@@ -15,7 +15,7 @@ import structlog
 from engine import __version__
 from engine.clock import Clock
 from engine.kernel import acts, attempts
-from engine.kernel.decisions import Decisions, Start
+from engine.kernel.decisions import Decisions, Kill, Start
 from engine.kernel.runs import restore
 from engine.kernel.state import Run, State
 from engine.model.changes import AttemptProgress, AttemptStarted, EventAdded, WorkerChanged
@@ -126,6 +126,8 @@ class Runtime:
 
     async def run(self) -> int:
         """Turns until stopped. 0: stopped as asked; 1: the store broke, or a turn failed."""
+        for kill in acts.resume_kills(self.state):
+            self._kill(kill)
         while self._broken is None and not self._is_finished():
             self.last_tick = self.clock.monotonic()
             try:
@@ -205,12 +207,15 @@ class Runtime:
         if out.finished:
             self.pool.acknowledge(out.finished)
         for kill in out.kills:
-            grace = self.config.grace.kill_seconds if kill.grace_seconds is None else kill.grace_seconds
-            self.pool.kill(kill.attempt, grace, kill.why)
+            self._kill(kill)
         if out.starts:
             task = asyncio.get_running_loop().create_task(self._send(out.starts))
             self._spec_tasks.add(task)
             task.add_done_callback(self._spec_tasks.discard)
+
+    def _kill(self, kill: Kill) -> None:
+        grace = self.config.grace.kill_seconds if kill.grace_seconds is None else kill.grace_seconds
+        self.pool.kill(kill.attempt, grace, kill.why)
 
     async def _send(self, starts: list[Start]) -> None:
         grace = self.config.grace.kill_seconds
@@ -229,6 +234,11 @@ class Runtime:
     def _committed(self, events: list[dict[str, Any]]) -> None:
         self.feed.publish(events)
         self._wake.set()
+
+    def give_up(self, why: str) -> None:
+        """Ends the engine with 1: what it stands on is gone."""
+        log.error("the engine gives up", why=why)
+        self._break(RuntimeError(why))
 
     def _break(self, error: BaseException) -> None:
         self._broken = error

@@ -64,6 +64,7 @@ _KEYS: dict[type, Callable[[Any], tuple[Key, ...]]] = {
     c.TaskAdded: _task_added,
     c.TaskExpanded: _one("task", "task"),
     c.TaskChanged: _one("task", "task"),
+    c.TaskStopRequested: _one("task", "task"),
     c.AttemptAdded: _attempt_added,
     c.AttemptStarted: _one("attempt", "attempt"),
     c.AttemptProgress: _one("attempt", "attempt"),

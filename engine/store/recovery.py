@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
-from engine.model.lifecycle import RunState, TaskState
+from engine.model.lifecycle import Outcome, RunState, TaskState
 from engine.model.stored import Recovered, StoredAttempt, StoredRun, StoredTask, StoredWorkflow
 from engine.model.workflow import Condition, Workflow
 from engine.store import schema as s
@@ -93,15 +93,16 @@ def _load_after(connection: Connection, which: ColumnElement[bool]) -> dict[int,
 
 def _load_tasks(connection: Connection, which: ColumnElement[bool]) -> dict[int, list[tuple[StoredTask, bool]]]:
     """Each run's tasks of all rounds with their stand-in mark, oldest first."""
-    attempts = _load_attempts(connection, which)
+    attempts, unspent = _load_attempts(connection, which), _load_unspent(connection, which)
     statement = select(s.tasks).join(s.runs, s.runs.c.id == s.tasks.c.run).where(which).order_by(s.tasks.c.id)
     found: dict[int, list[tuple[StoredTask, bool]]] = defaultdict(list)
     for row in connection.execute(statement):
-        found[row.run].append((_task(row, attempts.get(row.id)), row.stand_in))
+        spent = unspent.get(row.id, Counter())
+        found[row.run].append((_task(row, attempts.get(row.id), spent), row.stand_in))
     return found
 
 
-def _task(row: Any, attempt: StoredAttempt | None) -> StoredTask:
+def _task(row: Any, attempt: StoredAttempt | None, unspent: Counter[str]) -> StoredTask:
     return StoredTask(
         task=row.id,
         job=row.job,
@@ -117,6 +118,9 @@ def _task(row: Any, attempt: StoredAttempt | None) -> StoredTask:
         pending_each=row.pending_each,
         output=from_text(row.output),
         open_attempt=attempt,
+        losses=unspent[Outcome.LOST.value],
+        spared=unspent.total(),
+        stopping=row.stopping,
     )
 
 
@@ -132,6 +136,22 @@ def _load_attempts(connection: Connection, which: ColumnElement[bool]) -> dict[i
         row.task: StoredAttempt(row.id, row.task, row.number, row.epoch, row.worker, row.started_us)
         for row in connection.execute(statement)
     }
+
+
+def _load_unspent(connection: Connection, which: ColumnElement[bool]) -> dict[int, Counter[str]]:
+    """By open task: how many of its attempts ended without using up a retry, by outcome."""
+    outcomes = (Outcome.LOST.value, Outcome.NOT_STARTED.value)
+    statement = (
+        select(s.attempts.c.task, s.attempts.c.outcome, func.count())
+        .join(s.tasks, s.tasks.c.id == s.attempts.c.task)
+        .join(s.runs, s.runs.c.id == s.tasks.c.run)
+        .where(which, s.attempts.c.outcome.in_(outcomes))
+        .group_by(s.attempts.c.task, s.attempts.c.outcome)
+    )
+    found: dict[int, Counter[str]] = defaultdict(Counter)
+    for task, outcome, count in connection.execute(statement):
+        found[task][outcome] = count
+    return found
 
 
 def in_force(tasks: Iterable[tuple[StoredTask, bool]]) -> list[StoredTask]:

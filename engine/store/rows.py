@@ -108,6 +108,10 @@ def task_expansion(x: c.TaskExpanded) -> Row:
     return {"b_id": x.task, "b_item": x.item, "b_value": to_text(x.item_value)}
 
 
+def task_stop(x: c.TaskStopRequested) -> Row:
+    return {"b_id": x.task, "b_why": storable(x.why)}
+
+
 def task_change(x: c.TaskChanged) -> Row:
     return {
         "b_id": x.task,

@@ -175,6 +175,7 @@ tasks = Table(
     _flag("pending_each"),
     _flag("stand_in"),
     Column("output", Text),
+    Column("stopping", Text),
     _time("not_before_us"),
     _time("created_us", nullable=False),
     _time("changed_us", nullable=False),

@@ -53,6 +53,8 @@ EXPAND_TASK = (
     .values(item=p("b_item"), item_value=p("b_value"), pending_each=False)
 )
 
+STOP_TASK = update(s.tasks).where(s.tasks.c.id == p("b_id"), s.tasks.c.state == "running").values(stopping=p("b_why"))
+
 # Only one of ready, started, ended is given: the moment the state was entered. The others stay.
 CHANGE_TASK = (
     update(s.tasks)

@@ -66,6 +66,7 @@ def _writes(dialect: str) -> dict[type, Write]:
         c.TaskAdded: _add(statements.ADD_TASK, rows.task),
         c.TaskExpanded: _exact(statements.EXPAND_TASK, rows.task_expansion),
         c.TaskChanged: _exact(statements.CHANGE_TASK, rows.task_change),
+        c.TaskStopRequested: _exact(statements.STOP_TASK, rows.task_stop),
         c.AttemptAdded: _add(statements.ADD_ATTEMPT, rows.attempt),
         c.AttemptStarted: _exact(statements.START_ATTEMPT, rows.attempt_start),
         c.AttemptProgress: _exact(statements.NOTE_PROGRESS, rows.attempt_progress),

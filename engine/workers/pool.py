@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from engine.model.config import Config
 from engine.model.reports import Report
 from engine.model.workflow import Json
@@ -19,11 +21,14 @@ from engine.workers.roster import Entry, Roster, Worker
 from engine.workers.undertaker import Undertaker, verdict
 
 PAUSE_SECONDS = 0.02
+LISTEN_SECONDS = 1.0
 LEAVE_SECONDS = 5.0
 BOOT_SECONDS = 1.0  # a host that has been spawned but not yet taken its lock gets this long
 SURVIVOR_GRACE_SECONDS = 2.0
 PATIENT_SPAWNS = 3
 BACKOFF_SECONDS = (0.5, 10.0)
+
+LOG = structlog.get_logger("workers.pool")
 
 
 @dataclass(frozen=True)
@@ -62,10 +67,31 @@ class Pool:
     async def open(self) -> None:
         """Listen. Workers may connect from here on, but are answered only when adopt() knows what is on record."""
         (self._state / "workers").mkdir(mode=0o700, parents=True, exist_ok=True)
+        await self._listen()
+        self._undertaker.run(self._keep_listening(self._state.stat().st_ino))
+
+    async def _listen(self) -> None:
         listener = channel.bind(self._state)
         # newer Pythons would look the socket up again by a path that is valid only while it is bound
         options: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
         self._server = await asyncio.start_unix_server(self._conversation.accept, sock=listener, **options)
+
+    async def _keep_listening(self, folder: int) -> None:
+        """Listens anew when somebody removed the socket: without it no new worker could ever report. Connections stay.
+        In a folder that is not the one we began in the socket is another engine's."""
+        while True:
+            await asyncio.sleep(LISTEN_SECONDS)
+            try:
+                if self._state.stat().st_ino != folder or (self._state / "workers.sock").exists():
+                    continue
+                old = self._server
+                await self._listen()
+            except (OSError, channel.SocketPathError) as problem:
+                LOG.warning("cannot listen for workers", problem=str(problem))
+                continue
+            LOG.warning("workers.sock was removed; listening again")
+            if old:
+                old.close()
 
     async def adopt(self, open_attempts: Mapping[int, OpenAttempt]) -> None:
         """Take over what earlier engines left. Returns when all living workers have reported and the dead are settled,

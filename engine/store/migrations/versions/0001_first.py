@@ -202,6 +202,7 @@ def upgrade() -> None:
         sa.Column("pending_each", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("stand_in", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("output", sa.Text(), nullable=True),
+        sa.Column("stopping", sa.Text(), nullable=True),
         sa.Column("not_before_us", BIG, nullable=True),
         sa.Column("created_us", BIG, nullable=False),
         sa.Column("changed_us", BIG, nullable=False),
