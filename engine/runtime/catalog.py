@@ -75,7 +75,12 @@ class Catalog:
         if before and before.path != path and before.state == "broken":  # it lost the name, and must stay to be seen
             changes += self.broken_file(before.path, before.problems, now_us)
         self.entries[workflow.name] = Entry(workflow.name, path, "active", definition, workflow)
-        data = {"path": path, "revision": self.revisions[workflow.name], "new": bool(added)}
+        data = {
+            "path": path,
+            "revision": self.revisions[workflow.name],
+            "new": bool(added),
+            "jobs": _differences(before.workflow if before else None, workflow),
+        }
         return [
             *changes,
             *added,
@@ -117,3 +122,14 @@ class Catalog:
         if entry.definition is None:  # it never was a workflow, only a broken file
             return [gone]
         return [gone, EventAdded("file.removed", now_us, "folder", entry.name, data={"path": entry.path})]
+
+
+def _differences(old: Workflow | None, new: Workflow) -> dict[str, list[str]]:
+    """Which jobs a new definition adds, removes and changes, by name."""
+    was = {job.name: job for job in old.jobs} if old else {}
+    now = {job.name: job for job in new.jobs}
+    return {
+        "added": sorted(now.keys() - was.keys()),
+        "removed": sorted(was.keys() - now.keys()),
+        "changed": sorted(name for name in now.keys() & was.keys() if now[name] != was[name]),
+    }

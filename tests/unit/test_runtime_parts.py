@@ -26,6 +26,15 @@ def test_a_changed_definition_is_a_new_revision_and_an_old_one_is_found_again() 
     assert catalog.loaded("w.yaml", first, NOW) == []
 
 
+def test_what_an_edit_changed_is_in_the_event() -> None:
+    """An operator reads which jobs came, went and changed."""
+    catalog = Catalog(1)
+    catalog.loaded("w.yaml", a_workflow(a_job("same"), a_job("gone"), a_job("other")), NOW)
+    edited = a_workflow(a_job("same"), a_job("other", priority=5), a_job("new"))
+    (event,) = [x for x in catalog.loaded("w.yaml", edited, NOW) if isinstance(x, EventAdded)]
+    assert event.data["jobs"] == {"added": ["new"], "removed": ["gone"], "changed": ["other"]}
+
+
 def test_a_broken_file_keeps_the_last_good_version_and_is_told_once() -> None:
     """The same problems again are no news."""
     catalog, good = Catalog(1), a_workflow(a_job("a"))
