@@ -35,7 +35,7 @@ def measure(count: int) -> list[float]:
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 50
     found = sorted(measure(count))
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], text=True).strip()
     median, p99 = statistics.median(found), found[int(len(found) * 0.99)]
     print(f"drop to first act, {count} files, commit {commit}")
     print(f"median {median:.0f} ms, p99 {p99:.0f} ms, worst {found[-1]:.0f} ms")

@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -61,6 +61,9 @@ def main(root: Path, only: bool = False) -> int:
     except HeldError as error:
         print(error, file=sys.stderr)
         return EXIT_HELD
+    except StoreBusyError as error:
+        print(f"interlock engine: {error}", file=sys.stderr)
+        return EXIT_HELD
     except StoreBrokenError as error:
         print(f"interlock engine: {error}", file=sys.stderr)
         return EXIT_BROKEN
@@ -84,6 +87,20 @@ def _lock(state_dir: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+class _Lossy:
+    """A log that loses lines on a full disk: who only wants to say that nothing can be written must not fail by it."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._file.fileno(), text.encode(errors="backslashreplace"))
+
+    def flush(self) -> None:
+        """Nothing waits in a buffer."""
+
+
 @contextlib.contextmanager
 def _log_to(path: Path) -> Iterator[None]:
     """The engine's own structured log: one JSON object a line. Secrets and environments never go there."""
@@ -95,7 +112,7 @@ def _log_to(path: Path) -> Iterator[None]:
                 structlog.processors.format_exc_info,
                 structlog.processors.JSONRenderer(serializer=lambda row, **_: json.dumps(row, default=str)),
             ],
-            logger_factory=structlog.WriteLoggerFactory(file),
+            logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Lossy(file))),
         )
         logging.basicConfig(stream=file, level=logging.WARNING, format='{"level":"%(levelname)s","event":%(message)r}')
         yield
@@ -115,11 +132,13 @@ async def _serve(root: Path, state_dir: Path, config: Config, only: bool) -> int
     files = Files(runtime, runs_drops=not only)
     loop = asyncio.create_task(runtime.run())
     helpers = [asyncio.create_task(work) for work in (_prune(runtime), files.read(), _watch_place(runtime, state_dir))]
-    server = ApiServer(create_app(runtime), state_dir)
+    door = _Door(runtime, state_dir)
     watcher = await _watch(root, config, files, runtime)
     try:
         await _first(loop, files.wait())  # so that whoever asks first finds the workflows
-        await server.start()
+        await door.open()
+        helpers.append(asyncio.create_task(door.keep()))
+        print(f"interlock engine: ready, pid {os.getpid()}, root {root}", file=sys.stderr, flush=True)
         if only:
             await watcher.stop()
             helpers.append(asyncio.create_task(_leave_when_done(runtime)))
@@ -129,7 +148,7 @@ async def _serve(root: Path, state_dir: Path, config: Config, only: bool) -> int
             helper.cancel()
         await watcher.stop()
         await runtime.finish()
-        await server.stop()
+        await door.close()
         await asyncio.to_thread(store.close)
         log.info("engine stopped", mode=runtime.stop.mode)
     return code
@@ -186,6 +205,31 @@ async def _watch(root: Path, config: Config, files: Files, runtime: Runtime) -> 
     with contextlib.suppress(TimeoutError):  # a file somebody is still writing keeps nobody waiting
         await asyncio.wait_for(watcher.settled(), SETTLE_SECONDS)
     return watcher
+
+
+class _Door:
+    """The API's server, opened again when somebody removes its socket: an engine nobody can reach helps nobody."""
+
+    def __init__(self, runtime: Runtime, state_dir: Path) -> None:
+        self._runtime, self._state_dir = runtime, state_dir
+        self._server: ApiServer | None = None
+
+    async def open(self) -> None:
+        self._server = ApiServer(create_app(self._runtime), self._state_dir)
+        await self._server.start()
+
+    async def keep(self) -> None:
+        while True:
+            await asyncio.sleep(PLACE_SECONDS)
+            if self._state_dir.exists() and not (self._state_dir / "engine.sock").exists():
+                log.warning("the API's socket was removed; listening again")
+                await self.close()
+                await self.open()
+
+    async def close(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop()
 
 
 async def _watch_place(runtime: Runtime, state_dir: Path) -> None:

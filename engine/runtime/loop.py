@@ -4,7 +4,6 @@ performs the effects after the commit. Nothing else changes the kernel's state."
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +11,10 @@ from typing import Any
 
 import structlog
 
-from engine import __version__
 from engine.clock import Clock
 from engine.kernel import acts, attempts
 from engine.kernel.decisions import Decisions, Kill, Start
-from engine.kernel.runs import restore
-from engine.kernel.state import Run, State
+from engine.kernel.state import Run
 from engine.model.changes import AttemptProgress, AttemptStarted, EventAdded, WorkerChanged
 from engine.model.config import Config
 from engine.model.errors import EngineBusyError
@@ -31,6 +28,7 @@ from engine.runtime.handlers import prepare
 from engine.runtime.recorder import Recorder
 from engine.runtime.specs import not_buildable, spec_or_fault
 from engine.runtime.stop import Stop
+from engine.runtime.views import restored_state, status_of
 from engine.store import Store
 from engine.workers.logs import LogReader
 from engine.workers.pool import Pool
@@ -54,7 +52,7 @@ class Runtime:
         self.recovered_runs = recovered.runs
         self.read = store.read
         self.logs = LogReader(state_dir)
-        self.state = _restored(config, recovered, store.read.queue_switches())
+        self.state = restored_state(config, recovered, store.read.queue_switches())
         self.catalog = Catalog.restored(recovered.workflows, recovered.next_definition)
         self.feed = Feed()
         self.recorder = Recorder(store, self._committed, self._break)
@@ -66,7 +64,7 @@ class Runtime:
         self.last_tick = clock.monotonic()
         self._steps: deque[Step] = deque()
         self._wake = asyncio.Event()
-        self.stop = Stop(config.grace.drain_seconds)
+        self.stop = Stop(config.grace.drain_seconds, config.grace.kill_seconds)
         self._broken: BaseException | None = None
         self._learnt: set[str] = set()
         self._spec_tasks: set[asyncio.Task[None]] = set()
@@ -259,14 +257,14 @@ class Runtime:
             self._wake.set()
 
     def _is_finished(self) -> bool:
-        return not self._steps and self.stop.is_complete(len(self.state.attempts))
+        return not self._steps and self.stop.is_complete(len(self.state.attempts), self.clock.monotonic())
 
     async def finish(self) -> None:
         """Writes what is left and leaves the workers as the stop's mode says."""
         await self.recorder.flush()
         for task in list(self._spec_tasks):
             await task
-        await self.pool.close(detach=self.stop.mode == "detach")
+        await self.pool.close(detach=bool(self.state.attempts))
         if self._broken is None:
             self.turn(self.clock.now_us())
             await self.recorder.flush()
@@ -279,44 +277,9 @@ class Runtime:
         return not self.state.runs and not self._steps
 
     def status(self) -> dict[str, Any]:
-        return {
-            "pid": os.getpid(),
-            "epoch": self.epoch,
-            "root": str(self.root),
-            "version": __version__,
-            "state": self.stop.state,
-            "revision": self.recorder.revision,
-            "queues": {queue.name: _queue_row(queue) for queue in self.state.queues.values()},
-            "workers": self.pool.workers(),
-            "lending": self.state.slots.lending,
-            "started_us": self.started_us,
-            "problems": [*([self.recorder.stalled] if self.recorder.stalled else []), *self.alarms],
-        }
+        return status_of(self)
 
 
 def _answer(done: asyncio.Future[None]) -> None:
     if not done.done():
         done.set_result(None)
-
-
-def _queue_row(queue: Any) -> dict[str, Any]:
-    counts = {state.value: n for state, n in queue.counts.items()}
-    return {
-        "slots": queue.slots,
-        "running": counts.get("running", 0),
-        "ready": counts.get("ready", 0),
-        "waiting": counts.get("waiting", 0),
-        "paused": queue.paused,
-        "draining": queue.draining,
-    }
-
-
-def _restored(config: Config, recovered: Recovered, switches: list[dict[str, Any]]) -> State:
-    state = State(config.slots)
-    for row in switches:
-        state.queues[row["queue"]].paused, state.queues[row["queue"]].draining = row["paused"], row["draining"]
-    state.next_run, state.next_task = recovered.next_run, recovered.next_task
-    state.next_attempt = recovered.next_attempt
-    for run in recovered.runs:
-        restore(state, run)
-    return state

@@ -5,12 +5,16 @@ from __future__ import annotations
 MODES = ("detach", "drain", "now")  # from the softest on; a harder one may follow, never a softer one
 
 
-class Stop:
-    """`mode` is empty while nobody has asked."""
+PATIENCE_SECONDS = 5.0
 
-    def __init__(self, drain_seconds: float) -> None:
+
+class Stop:
+    """`mode` is empty while nobody has asked. What was killed and still has not ended after the kill's grace and
+    `PATIENCE_SECONDS` (a worker that hangs) is left, on record as running, to the next engine."""
+
+    def __init__(self, drain_seconds: float, kill_seconds: float) -> None:
         self.mode = ""
-        self._drain_seconds = drain_seconds
+        self._drain_seconds, self._kill_seconds = drain_seconds, kill_seconds
         self._deadline = 0.0
         self._killed = False
 
@@ -31,7 +35,10 @@ class Stop:
         if self.mode not in ("drain", "now") or self._killed or now < self._deadline:
             return False
         self._killed = True
+        self._deadline = now + self._kill_seconds + PATIENCE_SECONDS
         return True
 
-    def is_complete(self, running: int) -> bool:
-        return bool(self.mode) and (self.mode == "detach" or running == 0)
+    def is_complete(self, running: int, now: float) -> bool:
+        if not self.mode:
+            return False
+        return self.mode == "detach" or running == 0 or (self._killed and now >= self._deadline)

@@ -37,3 +37,27 @@ def test_an_engine_whose_state_folder_was_removed_ends_with_its_jobs(tmp_path: P
         (engine.jobs / "long.yaml").write_text("command: [echo, a]\n")
         engine.start()
         assert engine.wait_all(1)[0]["state"] == "succeeded"
+
+
+def test_a_removed_api_socket_comes_back(engine: EngineProcess) -> None:
+    """An engine nobody can reach would hold the folder for ever."""
+    socket = engine.root / ".interlock" / "engine.sock"
+    socket.unlink()
+    wait_for(socket.exists, "the socket to be there again")
+    wait_for(engine.is_ready, "the engine to answer on it")
+
+
+@pytest.mark.slow
+def test_a_hanging_worker_cannot_keep_an_engine_that_was_told_to_go(root: Path) -> None:
+    """The engine leaves; the next one adopts the attempt, whose kill is on record, and ends it."""
+    (root / "jobs.d" / "long.yaml").write_text("command: [sleep, '600']\n")
+    with EngineProcess(root, '[grace]\nkill = "200ms"\n') as engine:
+        wait_for(lambda: any(r["state"] == "running" for r in engine.runs()), "the job to run")
+        wait_for(lambda: any(w.get("pid") for w in engine.get("/v1/status")["workers"]), "its worker to be known")
+        worker = psutil.Process(next(w["pid"] for w in engine.get("/v1/status")["workers"] if w.get("pid")))
+        worker.suspend()
+        engine.post("/v1/stop", {"mode": "now"})
+        assert engine.wait_exit() == 0
+        worker.resume()
+        engine.start()
+        assert engine.wait_all(1)[0]["state"] == "cancelled"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 
 import pytest
 from fake_engine import alive, call, until
+
+from tests.pythons import interpreter
 
 POOLS = ["process", "thread", "async"]
 CODE = """
@@ -264,12 +265,6 @@ def test_runners_end_when_the_worker_is_killed(code: Any) -> None:
     until((code.folder / "flag").exists)
     worker.process.send_signal(signal.SIGKILL)
     until(lambda: not alive(idle) and not alive(busy))
-
-
-def interpreter(version: str) -> str | None:
-    found = shutil.which(f"python{version}")
-    pyenv = sorted(Path("/root/.pyenv/versions").glob(f"{version}.*/bin/python3"))
-    return str(pyenv[-1]) if pyenv else found
 
 
 @pytest.mark.parametrize("version", ["3.8", "3.9", "3.10", "3.12", "3.13"])

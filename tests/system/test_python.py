@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.pythons import interpreter
 from tests.system.engine_process import EngineProcess
 
 VERSIONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
-
-
-def interpreter(version: str) -> str | None:
-    """A real interpreter of that version, found on PATH or among pyenv's."""
-    pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}"))
-    return str(pyenv[-1]) if pyenv else shutil.which(f"python{version}")
 
 
 def output_of(engine: EngineProcess, workflow: str) -> object:

@@ -67,10 +67,10 @@ def test_a_file_that_lost_its_name_to_another_stays_visible() -> None:
 
 def test_a_harder_stop_may_follow_a_softer_one_only() -> None:
     """Detach, then drain, then now."""
-    stop = Stop(drain_seconds=10)
-    assert (stop.state, stop.is_complete(0)) == ("running", False)
+    stop = Stop(drain_seconds=10, kill_seconds=2)
+    assert (stop.state, stop.is_complete(0, 0)) == ("running", False)
     assert stop.begin("drain", now=0)
-    assert (stop.state, stop.is_complete(1), stop.is_complete(0)) == ("draining", False, True)
+    assert (stop.state, stop.is_complete(1, 0), stop.is_complete(0, 0)) == ("draining", False, True)
     assert not stop.is_overdue(9.9)
     assert not stop.begin("detach", now=5)
     assert stop.begin("now", now=5)
@@ -78,11 +78,19 @@ def test_a_harder_stop_may_follow_a_softer_one_only() -> None:
     assert [stop.is_overdue(5), stop.is_overdue(6)] == [True, False], "what runs is killed once"
 
 
+def test_what_hangs_after_the_kill_is_left_to_the_next_engine() -> None:
+    """A stopped worker cannot keep an engine that was told to go."""
+    stop = Stop(10, kill_seconds=2)
+    stop.begin("now", now=0)
+    assert stop.is_overdue(0)
+    assert [stop.is_complete(1, now) for now in (0.0, 6.9, 7.1)] == [False, False, True]
+
+
 def test_a_detached_engine_waits_for_nobody() -> None:
     """Its jobs are the next engine's."""
-    stop = Stop(10)
+    stop = Stop(10, 2)
     stop.begin("detach", 0)
-    assert stop.is_complete(7)
+    assert stop.is_complete(7, now=0)
 
 
 def test_a_kill_on_record_is_sent_again_by_the_next_engine() -> None:
