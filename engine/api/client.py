@@ -144,9 +144,11 @@ class Client:
         stream: str = "all",
         tail_bytes: int | None = None,
         follow: bool = False,
+        whole_lines: bool = False,
     ) -> AsyncGenerator[bytes, None]:
         """The raw bytes of an attempt's output as they come."""
-        params = _given(attempt=attempt, stream=stream, tail_bytes=tail_bytes, follow=follow or None)
+        flags = _given(follow=follow or None, whole_lines=whole_lines or None)
+        params = _given(attempt=attempt, stream=stream, tail_bytes=tail_bytes) | flags
         patience = httpx.Timeout(_TIMEOUT.connect, read=None if follow else 30.0)
         path = f"/tasks/{show_id('task', task)}/log"
         try:

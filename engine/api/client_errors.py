@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from engine.model.errors import EngineBusyError
@@ -17,7 +18,7 @@ class EngineNotRunningError(ClientError):
 
     def __init__(self, folder: Path, cause: BaseException | None = None) -> None:
         root = folder.parent
-        because = f" ({cause})" if cause is not None and "refused" not in str(cause) and folder.exists() else ""
+        because = f" ({_plain(cause)})" if cause is not None and folder.exists() and _plain(cause) else ""
         super().__init__(f"no engine is running for {root}{because}; start one with: interlock engine --root {root}")
         self.folder = folder
 
@@ -32,6 +33,12 @@ class RequestRefusedError(ClientError):
 
 class InvalidRequestError(RequestRefusedError):
     """The request is not one the engine takes: a bad id, an unknown field, too large a body."""
+
+
+def _plain(cause: BaseException) -> str:
+    """What the system said, without its number; nothing where it only says that nobody is there."""
+    text = re.sub(r"^\[Errno [0-9]+\] ", "", str(cause))
+    return "" if "refused" in text or text.startswith(("No such file", "All connection attempts")) else text
 
 
 def refusal(code: int, text: str) -> Exception:

@@ -28,6 +28,7 @@ class LogRequest:
     stream: str
     tail_bytes: int | None
     stopping: asyncio.Event
+    whole_lines: bool = False  # whether a tail starts where a line does, if it holds the start of one
 
 
 async def find_attempt(
@@ -86,15 +87,19 @@ def _tail(asked: LogRequest, row: Row) -> tuple[bytes, int]:
     """The last bytes wanted, and the offset after the last byte seen."""
     want = asked.tail_bytes or 0
     kept: deque[bytes] = deque()
-    held = end = 0
+    held = end = seen = 0
     for chunk in _chunks(asked, row, 0):
         end = chunk.offset + len(chunk.data)
         kept.append(_shown(asked, chunk))
         held += len(kept[-1])
-        while kept and held - len(kept[0]) >= want:
+        seen += len(kept[-1])
+        while kept and held - len(kept[0]) > want:  # one byte more than wanted: it says whether a line starts there
             held -= len(kept.popleft())
     joined = b"".join(kept)
-    return (joined[-want:] if want else b""), end
+    tail = joined[-want:] if want else b""
+    if asked.whole_lines and seen > want and not joined[: -len(tail)].endswith(b"\n"):
+        tail = tail.partition(b"\n")[2] or tail
+    return tail, end
 
 
 async def _batched(chunks: Iterator[Chunk]) -> AsyncIterator[Chunk]:

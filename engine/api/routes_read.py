@@ -85,7 +85,7 @@ async def workflows(engine: Engine) -> Row:
     return {"items": [to_wire(row) for row in await asyncio.to_thread(engine.read.workflows)]}
 
 
-@reads.get("/workflows/{name}", response_model=WorkflowView, responses=MISSING)
+@reads.get("/workflows/{name:path}", response_model=WorkflowView, responses=MISSING)
 async def workflow(engine: Engine, name: str) -> Row:
     return to_wire(must(await asyncio.to_thread(engine.read.workflow, name), f"workflow {name}"))
 

@@ -113,10 +113,11 @@ async def task_log(
     stream: Literal["all", "out", "err"] = "all",
     tail_bytes: Annotated[int | None, Query(ge=0, le=64 * 1024 * 1024)] = None,
     follow_: Annotated[bool, Query(alias="follow")] = False,
+    whole_lines: bool = False,
 ) -> StreamingResponse:
     """The raw bytes of an attempt (by its number; the latest unless said), with `follow` until it has ended."""
     row = await find_attempt(engine, task, attempt, wait=follow_, stopping=request.app.state.stopping)
-    asked = LogRequest(engine, task, row, stream, tail_bytes, request.app.state.stopping)
+    asked = LogRequest(engine, task, row, stream, tail_bytes, request.app.state.stopping, whole_lines)
     shown = {"X-Interlock-Attempt": str(row["number"])} if row is not None else {}
     content = follow(asked) if follow_ else whole(asked)
     return StreamingResponse(content, media_type="application/octet-stream", headers=shown)

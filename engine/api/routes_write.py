@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException
@@ -42,7 +43,8 @@ writes = APIRouter(responses=_PROBLEMS)
 async def _ask(engine: EngineSurface, http: HttpRequest, request: Request) -> Row:
     reply = await engine.handle(request, actor_of(http))
     if reply.status in _CODES:
-        raise HTTPException(_CODES[reply.status], reply.why)
+        # The engine may name a thing by its id alone; here it is said as the questions say it.
+        raise HTTPException(_CODES[reply.status], re.sub(r"^there is no (?=t[0-9]+$)", "there is no task ", reply.why))
     return {"status": reply.status, "why": reply.why, "data": to_wire(reply.data)}
 
 

@@ -10,8 +10,8 @@ from engine.cli.options import RUN, ask, output_options, root_option
 from engine.cli.render import Output
 
 
-@click.command("add")
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.command("add", short_help="Queue a command and return at once.")
+@click.argument("command", nargs=-1, required=True, metavar="-- COMMAND...", type=click.UNPROCESSED)
 @click.option("--after", type=RUN, multiple=True, help="Start when this run has succeeded (may be repeated).")
 @click.option("--priority", type=int, default=0, help="Higher is sooner.")
 @click.option("--name", help="What to call it (default: the program's name).")

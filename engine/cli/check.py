@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from engine.cli.options import FAILED, output_options, root_of, root_option
-from engine.cli.render import Output, Row, note
+from engine.cli.render import Output, Row, note, plural
+
+if TYPE_CHECKING:
+    from engine.jobfiles.errors import Problem
 
 SUFFIXES = (".yaml", ".yml", ".toml")
 
 
-@click.command("check")
+@click.command("check", short_help="Find the mistakes in job files.")
 @click.argument("files", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @output_options
 @root_option
@@ -24,15 +29,18 @@ def verb(ctx: click.Context, files: tuple[Path, ...], as_json: bool, quiet: bool
     try:
         chosen, found = _expand(files) if files else _watched(root_of(root)), []
     except ConfigError as error:
-        chosen, found = [], [{"file": problem.path, "problem": str(problem)} for problem in error.problems]
+        chosen, found = [], [_row(problem, problem.path) for problem in error.problems]
     found += [row for path in chosen for row in _problems(path)]
     output = Output(as_json, quiet)
     if as_json:
         output.json(found)
-    for row in [] if as_json else found:
-        output.line(row["file"] if quiet else row["problem"])
-    if not quiet:
-        note(f"{len(chosen)} checked, {len(found)} problem{'' if len(found) == 1 else 's'}")
+    elif quiet:
+        for path_ in dict.fromkeys(row["path"] for row in found):
+            output.line(path_)
+    else:
+        for row in found:
+            output.line(row["problem"])
+        note(f"{len(chosen)} checked, {plural(len(found), 'problem')}")
     ctx.exit(FAILED if found else 0)
 
 
@@ -53,4 +61,8 @@ def _watched(root: Path) -> list[Path]:
 def _problems(path: Path) -> list[Row]:
     from engine.jobfiles.load import load_file
 
-    return [{"file": str(path), "problem": str(problem)} for problem in load_file(path).problems]
+    return [_row(problem, str(path)) for problem in load_file(path).problems]
+
+
+def _row(problem: Problem, path: str) -> Row:
+    return {**asdict(problem), "path": path, "problem": str(problem)}

@@ -23,6 +23,7 @@ class View(Protocol):
     wants_counts: bool
 
     def event(self, event: Row) -> None: ...
+    def progress(self, row: Row) -> None: ...
     def counts(self, counts: dict[str, int]) -> None: ...
 
 
@@ -40,6 +41,8 @@ class Follower:
             async for item in items:
                 if item.name == "event":
                     self._view.event(item.data)
+                elif item.name == "progress":
+                    self._view.progress(item.data)
                 state = await self._look(item)
                 if state is not None:
                     return await at_end(state)

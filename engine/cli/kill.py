@@ -6,16 +6,17 @@ from pathlib import Path
 
 import click
 
-from engine.cli.options import TASK, ask, root_option, why_option
-from engine.cli.render import note
+from engine.cli.options import DURATION, TASK, ask, output_options, root_option, why_option
+from engine.cli.render import Output
 
 
-@click.command("kill")
+@click.command("kill", short_help="Kill or cancel one task.")
 @click.argument("task", type=TASK)
-@click.option("--grace", type=click.FloatRange(min=0), help="Seconds from SIGTERM to SIGKILL (default: the job's).")
+@click.option("--grace", type=DURATION, help="From SIGTERM to SIGKILL, such as 10s (default: the job's).")
 @why_option
+@output_options
 @root_option
-def verb(task: int, grace: float | None, why: str, root: Path | None) -> None:
+def verb(task: int, grace: float | None, why: str, as_json: bool, quiet: bool, root: Path | None) -> None:
     """Kill a running task, or cancel it if it has not started. It is not retried."""
-    ask(root, lambda client: client.kill_task(task, grace, why))
-    note(f"task t{task}: kill is on record")
+    reply = ask(root, lambda client: client.kill_task(task, grace, why))
+    Output(as_json, quiet).done(reply, f"t{task}", f"task t{task}: kill is on record")

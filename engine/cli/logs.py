@@ -1,5 +1,5 @@
 """interlock logs: what a task, or every task of a run, has written. To a terminal it is made fit to be shown, to a
-file or a pipe it goes byte for byte."""
+file or a pipe it goes byte for byte; with more than one task each line stands behind its task's name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import click
 from engine.api.client import Client
 from engine.api.wire import parse_id
 from engine.cli.options import RUN, ask, root_option
-from engine.cli.render import Row, note, task_name
+from engine.cli.render import Row, cell, note, state_of, task_name
 from engine.cli.sanitise import LogText
 from engine.model.lifecycle import RunState
 
@@ -22,12 +22,12 @@ _SIDE_BY_SIDE = 50  # tasks followed at once
 _WRITTEN = ("running", "succeeded", "failed", "cancelled")
 
 
-@click.command("logs")
+@click.command("logs", short_help="Print what a task or a run wrote.")
 @click.argument("what", metavar="RUN|TASK")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the task or run has ended.")
 @click.option("--attempt", type=click.IntRange(min=1), help="Which attempt (default: the latest).")
 @click.option("--stderr-only", is_flag=True, help="Only what was written to stderr.")
-@click.option("--tail", type=click.IntRange(min=0), metavar="BYTES", help="Only the last BYTES of what is there.")
+@click.option("--tail", type=click.IntRange(min=0), metavar="BYTES", help="Only the last BYTES or less, whole lines.")
 @root_option
 def verb(what: str, follow: bool, attempt: int | None, stderr_only: bool, tail: int | None, root: Path | None) -> None:
     """Print the log of a task (t5), or of every task of a run (r12 or 12)."""
@@ -50,8 +50,9 @@ class Reader:
 
     async def task(self, client: Client, task: int, label: str = "") -> None:
         """Copies one task's log; with a label, in whole lines behind it, since others write at the same time."""
-        shown, rest = LogText(), b""
-        async for data in client.log(task, self._attempt, self._stream, self._tail, self._follow):
+        shown, rest, wrote = LogText(), b"", False
+        async for data in client.log(task, self._attempt, self._stream, self._tail, self._follow, whole_lines=True):
+            wrote = wrote or bool(data)
             if not label:
                 self._write(data, shown)
                 continue
@@ -60,6 +61,8 @@ class Reader:
                 self._write(label.encode() + line + b"\n", shown)
         if rest:
             self._write(label.encode() + rest + b"\n", shown)
+        if not wrote and self._tail != 0:
+            note(silence(await client.task(task), self._stream, self._attempt))
 
     def _write(self, data: bytes, shown: LogText) -> None:
         self._out.write(shown.feed(data).encode() if self._terminal else data)
@@ -67,10 +70,12 @@ class Reader:
 
     async def run(self, client: Client, run: int) -> None:
         await client.run(run)
-        async for task in client.run_tasks(run):
+        tasks = [task async for task in client.run_tasks(run)]
+        for task in tasks:
             if task["state"] in _WRITTEN and task.get("attempts"):
-                note(f"==> {task['id']} {task_name(task)} ({task['state']})")
-                await self.task(client, parse_id("task", task["id"]))
+                await self.task(client, parse_id("task", task["id"]), _label(task, len(tasks)))
+            elif task["state"] in ("failed", "skipped"):
+                note(silence(task, self._stream, None))
 
     async def run_followed(self, client: Client, run: int) -> None:
         """Every task that has started, side by side, and each further one as it starts, until the run has ended."""
@@ -79,15 +84,29 @@ class Reader:
             async for item in items:
                 started = item.name == "event" and item.data["kind"] == "task.running"
                 if item.name == "hello" or started:
-                    async for task in client.run_tasks(run):
+                    tasks = [task async for task in client.run_tasks(run)]
+                    for task in tasks:
                         if task["id"] not in copies and task["state"] in _WRITTEN and task.get("attempts"):
-                            copies[task["id"]] = group.create_task(self._beside(client, task))
+                            copies[task["id"]] = group.create_task(self._beside(client, task, len(tasks)))
                 if item.name != "progress" and await _ended(client, run):
                     return
 
-    async def _beside(self, client: Client, task: Row) -> None:
+    async def _beside(self, client: Client, task: Row, of: int) -> None:
         async with self._room:
-            await self.task(client, parse_id("task", task["id"]), f"{task_name(task)} | ")
+            await self.task(client, parse_id("task", task["id"]), _label(task, of))
+
+
+def _label(task: Row, of: int) -> str:
+    return f"{task_name(task)} | " if of > 1 else ""
+
+
+def silence(task: Row, stream: str, attempt: int | None) -> str:
+    """That there is nothing to show, and what is known of why."""
+    tries = [each for each in task.get("history") or () if attempt in (None, each["number"])]
+    message = task.get("message") or (tries[-1].get("message") if tries else "")
+    where = " to stderr" if stream == "err" else ""
+    because = f": {cell(message)}" if message else ""
+    return f"task {task['id']} ({task_name(task)}) has written nothing{where}; it is {state_of(task)}{because}"
 
 
 async def _ended(client: Client, run: int) -> bool:

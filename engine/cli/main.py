@@ -19,6 +19,7 @@ VERBS = {
     "check": "check",
     "schema": "schema",
     "status": "status",
+    "runs": "runs",
     "show": "show",
     "logs": "logs",
     "kill": "kill",

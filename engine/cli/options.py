@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ import click
 
 from engine.api.client import Client
 from engine.api.wire import BadIdError, parse_id
+from engine.cli.starting import await_engine
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -55,6 +57,7 @@ def ask(root: Path | None, work: Callable[[Client], Awaitable[T]]) -> T:
 
     async def asked() -> T:
         async with Client(folder) as client:
+            await await_engine(client, folder)
             return await work(client)
 
     return asyncio.run(asked())
@@ -73,5 +76,20 @@ class IdType(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
+class DurationType(click.ParamType[float]):
+    """10s, 1m30s, or a bare number of seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from engine.jobfiles.durations import seconds
+
+        try:
+            return float(value) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", str(value)) else seconds(value, zero=True)
+        except ValueError as error:
+            self.fail(f"{value}: {error}", param, ctx)
+
+
+DURATION = DurationType()
 RUN, TASK = IdType("run"), IdType("task")
 QUEUE = click.Choice(["dependent", "independent"])

@@ -9,7 +9,7 @@ from engine.api.client import Client
 from engine.api.client_errors import ClientError
 from engine.api.wire import parse_id
 from engine.cli import options, sanitise
-from engine.cli.render import TASK_COLUMNS, Output, Row, cell, note, tally, task_name
+from engine.cli.render import TASK_COLUMNS, Output, Row, cell, note, reason_of, tally, task_name
 
 _LOG_LINES, _LOG_BYTES = 20, 32 * 1024
 _FAILURES_SHOWN = 10
@@ -38,9 +38,8 @@ def latest(tasks: list[Row]) -> list[Row]:
 
 
 async def _tell_failure(client: Client, task: Row) -> None:
-    note(
-        f"task {task['id']} ({task_name(task)}) failed: {cell(task.get('reason'))} {task.get('message') or ''}".rstrip()
-    )
+    because = " ".join(cell(word) for word in (reason_of(task), task.get("message")) if word)
+    note(f"task {task['id']} ({task_name(task)}) failed{': ' if because else ''}{because}")
     try:
         parts = [part async for part in client.log(parse_id("task", task["id"]), tail_bytes=_LOG_BYTES)]
     except ClientError:

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import click
 
-from engine.cli.options import QUEUE, ask, root_option, why_option
-from engine.cli.render import note
+from engine.cli.options import QUEUE, ask, output_options, root_option, why_option
+from engine.cli.render import Output
 
 
 @click.command("pause")
 @click.argument("queue", type=QUEUE)
 @why_option
+@output_options
 @root_option
-def verb(queue: str, why: str, root: Path | None) -> None:
+def verb(queue: str, why: str, as_json: bool, quiet: bool, root: Path | None) -> None:
     """Start nothing more from a queue; what runs goes on."""
-    ask(root, lambda client: client.set_queue(queue, "pause", why))
-    note(f"queue {queue}: paused")
+    reply = ask(root, lambda client: client.set_queue(queue, "pause", why))
+    Output(as_json, quiet).done(reply, queue, f"queue {queue}: paused")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from engine.cli.render import Row, cell, note, tally
+from engine.cli.render import Row, cell, note, progress, tally
 from engine.cli.sanitise import line
 from engine.model.lifecycle import FINAL_TASK_STATES
 
@@ -21,6 +21,9 @@ class Silent:
     wants_counts = False
 
     def event(self, event: Row) -> None:
+        pass
+
+    def progress(self, row: Row) -> None:
         pass
 
     def counts(self, counts: dict[str, int]) -> None:
@@ -55,6 +58,10 @@ class Bar(Silent):
             self._bar.console.print(describe(event), style="red", markup=False, highlight=False)
         self._bar.update(self._task, last=line(describe(event))[:60])
 
+    def progress(self, row: Row) -> None:
+        shown = f"{row.get('task', '')} {row.get('job', '')} {progress(row.get('done'), row.get('total'))}"
+        self._bar.update(self._task, last=line(shown)[:60])
+
     def counts(self, counts: dict[str, int]) -> None:
         ended = sum(number for state, number in counts.items() if state in _FINAL)
         self._bar.update(self._task, description=tally(counts), completed=ended, total=sum(counts.values()) or None)
@@ -87,7 +94,9 @@ def describe(event: Row) -> str:
     job = data.get("job", "")
     item = f"[{data['item']}]" if data.get("item") is not None else ""
     about = event.get("task") or event.get("run") or ""
-    words = (event["kind"], about, f"{job}{item}", data.get("reason", ""), event.get("why", ""))
+    reason = data.get("reason") or ""
+    reason = "" if str(event["kind"]).endswith(f".{reason}") else reason  # task.succeeded succeeded says nothing more
+    words = (event["kind"], about, f"{job}{item}", reason, event.get("why", ""))
     return " ".join(cell(word) for word in words if word not in ("", None))
 
 

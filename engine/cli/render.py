@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -16,6 +16,7 @@ from engine.cli import sanitise
 Row = dict[str, Any]
 Column = tuple[str, Callable[[Row], object]]
 
+_PLAIN = {"running": "started", "ready": "released"}  # the reason that goes without saying
 _COLOURS = {
     "succeeded": "green",
     "active": "green",
@@ -67,6 +68,15 @@ class Output:
         for line in cells:
             click.echo("  ".join(_styled(c, w) for c, w in zip(line, widths, strict=True)).rstrip())
 
+    def done(self, reply: Row, short: object, message: str) -> None:
+        """What the engine answered to a request: as JSON, the id it is about, or a word about it on stderr."""
+        if self.as_json:
+            self.json(reply["data"])
+        elif not self.quiet:
+            note(message)
+        elif short:
+            self.line(short)
+
     def json(self, value: object) -> None:
         click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None, default=str))
 
@@ -84,16 +94,18 @@ def cell(value: object) -> str:
 
 
 def when(stamp: str | None) -> str:
-    """A wire time in the reader's own time zone."""
-    return "-" if stamp is None else datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """A wire time in the reader's own time zone, which stands behind it: Z for UTC, else the offset."""
+    if stamp is None:
+        return "-"
+    return datetime.fromisoformat(stamp).astimezone().isoformat(" ", "seconds").replace("+00:00", "Z")
 
 
 def took(row: Row) -> str:
-    """How long a run, task or attempt ran, where it has ended."""
-    if not row.get("started") or not row.get("ended"):
+    """How long a run, task or attempt ran, or how long it has been running."""
+    if not row.get("started") or not (row.get("ended") or row.get("state", "running") == "running"):
         return "-"
-    spent = datetime.fromisoformat(row["ended"]) - datetime.fromisoformat(row["started"])
-    return seconds(spent.total_seconds())
+    end = datetime.fromisoformat(row["ended"]) if row.get("ended") else datetime.now(UTC)
+    return seconds(max(0.0, (end - datetime.fromisoformat(row["started"])).total_seconds()))
 
 
 def seconds(spent: float) -> str:
@@ -108,6 +120,28 @@ def task_name(task: Row) -> str:
     return f"{task['job']}[{item}]" if item is not None else str(task["job"])
 
 
+def state_of(row: Row) -> str:
+    """The state, and the reason where it says more."""
+    return " ".join([str(row["state"]), *([cell(reason)] if (reason := reason_of(row)) else [])])
+
+
+def reason_of(row: Row) -> str:
+    """The reason, or nothing where it only repeats the state."""
+    state, reason = str(row["state"]), str(row.get("reason") or "")
+    return "" if reason in (state, _PLAIN.get(state)) else reason
+
+
+def progress(done: float | None, total: float | None) -> str:
+    """3/10, or 3 where nobody knows how much there is."""
+    if done is None:
+        return ""
+    return f"{done:g}" if total is None else f"{done:g}/{total:g}"
+
+
+def plural(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
 def tally(counts: dict[str, int]) -> str:
     return ", ".join(f"{number} {state}" for state, number in sorted(counts.items())) or "no tasks"
 
@@ -116,8 +150,16 @@ TASK_COLUMNS: tuple[Column, ...] = (
     ("task", lambda t: t["id"]),
     ("job", task_name),
     ("state", lambda t: t["state"]),
-    ("reason", lambda t: t.get("reason")),
+    ("reason", reason_of),
     ("tries", lambda t: t.get("attempts")),
     ("took", took),
     ("message", lambda t: t.get("message")),
+)
+
+RUN_COLUMNS: tuple[Column, ...] = (
+    ("run", lambda r: r["id"]),
+    ("workflow", lambda r: r.get("workflow")),
+    ("state", lambda r: r["state"]),
+    ("started", lambda r: when(r.get("started"))),
+    ("took", took),
 )

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import click
 
-from engine.cli.options import QUEUE, ask, root_option, why_option
-from engine.cli.render import note
+from engine.cli.options import QUEUE, ask, output_options, root_option, why_option
+from engine.cli.render import Output
 
 
-@click.command("resume")
+@click.command("resume", short_help="Let a queue start work again.")
 @click.argument("queue", type=QUEUE)
 @why_option
+@output_options
 @root_option
-def verb(queue: str, why: str, root: Path | None) -> None:
+def verb(queue: str, why: str, as_json: bool, quiet: bool, root: Path | None) -> None:
     """Let a paused or draining queue start work again."""
-    ask(root, lambda client: client.set_queue(queue, "resume", why))
-    note(f"queue {queue}: resumed")
+    reply = ask(root, lambda client: client.set_queue(queue, "resume", why))
+    Output(as_json, quiet).done(reply, queue, f"queue {queue}: resumed")

@@ -10,7 +10,7 @@ from engine.cli.options import RUN, TASK, ask, output_options, root_option, why_
 from engine.cli.render import Output
 
 
-@click.command("retry")
+@click.command("retry", short_help="Run again what failed in a run.")
 @click.argument("run", type=RUN)
 @click.option("--task", "tasks", type=TASK, multiple=True, help="Only this task (may be repeated).")
 @why_option

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,20 +13,22 @@ from uuid import uuid4
 import click
 
 from engine.api.client import Client, EngineNotRunningError
+from engine.api.client_errors import ClientError
 from engine.api.wire import parse_id
 from engine.cli.attend import Attendant
 from engine.cli.follow import Follower
 from engine.cli.options import OK, STATE_FOLDER, output_options, root_of, root_option
 from engine.cli.outcome import tell_outcome
 from engine.cli.progress import view_for
-from engine.cli.render import Output, Row
+from engine.cli.render import Output, Row, note
 from engine.cli.spawn import ensure_engine
+from engine.model.errors import EngineBusyError
 
 _FILE_SUFFIXES = (".yaml", ".yml", ".toml")
 _START_TRIES = 3
 
 
-@click.command("run")
+@click.command("run", short_help="Run a workflow or a file to its end.")
 @click.argument("what", metavar="WORKFLOW|FILE")
 @click.option("--param", "-p", "params", multiple=True, metavar="K=V", help="A parameter: K=text, or K:=JSON.")
 @click.option("--detach", is_flag=True, help="Return as soon as the run is on record.")
@@ -52,6 +55,7 @@ async def _run(root: Path, asked: dict[str, Any], detach: bool, output: Output) 
     async with Client(root / STATE_FOLDER) as client:
         made = await _start(client, root, asked)
         run = parse_id("run", made["run"])
+        await _warn_if_broken(client, asked.get("workflow"))
         if detach:
             output.record(made, made["run"], lambda: [f"run {made['run']} is queued"])
             return OK
@@ -68,6 +72,17 @@ async def _start(client: Client, root: Path, asked: dict[str, Any]) -> Row:
             continue
     await ensure_engine(client, root)
     return _made(await client.run_workflow(**asked))
+
+
+async def _warn_if_broken(client: Client, name: str | None) -> None:
+    """Says so when the file is broken and its last good version is what runs."""
+    if name is None:
+        return
+    with suppress(ClientError, EngineBusyError):
+        found = await client.workflow(name)
+        if found.get("state") == "broken":
+            first = next(iter(found.get("problems") or ()), "")
+            note(f"warning: {found.get('path')} is broken, its last good version runs: {first}")
 
 
 def _made(reply: Row) -> Row:

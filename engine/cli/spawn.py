@@ -11,6 +11,7 @@ from pathlib import Path
 from engine.api.client import Client, EngineNotRunningError
 from engine.api.client_errors import ClientError
 from engine.cli.options import BUSY, STATE_FOLDER
+from engine.cli.starting import await_engine
 
 _PATIENCE_S = 30.0
 _POLL_S = 0.05
@@ -36,7 +37,7 @@ def launch(root: Path) -> subprocess.Popen[bytes]:
 async def ensure_engine(client: Client, root: Path) -> bool:
     """Whether an engine had to be started. Returns when one answers and takes work."""
     try:
-        await client.status()
+        await await_engine(client, root / STATE_FOLDER)
         return False
     except EngineNotRunningError:
         process = launch(root)

@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from engine.api.client import Client, EngineNotRunningError
-from engine.cli.options import ask, root_option, why_option
-from engine.cli.render import note
+from engine.cli.options import ask, output_options, root_option, why_option
+from engine.cli.render import Output, Row
 
 _POLL_S = 0.1
 
@@ -21,24 +21,26 @@ _POLL_S = 0.1
 @click.option("--now", "mode", flag_value="now", help="Kill running tasks.")
 @click.option("--detach", "mode", flag_value="detach", help="Leave running tasks to the next engine.")
 @why_option
+@output_options
 @root_option
-def verb(mode: str, why: str, root: Path | None) -> None:
+def verb(mode: str, why: str, as_json: bool, quiet: bool, root: Path | None) -> None:
     """Stop the engine and wait until it has gone."""
-    ask(root, lambda client: _stop(client, mode, why))
-    note("the engine has stopped")
+    reply = ask(root, lambda client: _stop(client, mode, why))
+    Output(as_json, quiet).done(reply, None, "the engine has stopped")
 
 
-async def _stop(client: Client, mode: str, why: str) -> None:
+async def _stop(client: Client, mode: str, why: str) -> Row:
     pid = int((await client.status())["pid"])
     # Held before the request: the descriptor means this very process, whoever gets its number later.
     process: int | None = None
     with contextlib.suppress(OSError):
         process = os.pidfd_open(pid)
-    await client.stop(mode, why)
+    reply = await client.stop(mode, why)
     if process is None:
         await _until_silent(client)
     else:
         await _until_ended(process)
+    return reply
 
 
 async def _until_ended(process: int) -> None:

@@ -67,7 +67,7 @@ def test_logs_are_raw_when_not_for_a_terminal(served: Served) -> None:
     assert served.call("logs", "t6", "--stderr-only", "--attempt", "1").stdout == "good\n"
     assert served.call("logs", "t6", "--tail", "2").stdout == "d\n"
     whole = served.call("logs", "r12")
-    assert whole.stdout_bytes == b"bad \x1b[31mred\ngood\n" and "==> t5 scan[0]" in whole.stderr
+    assert whole.stdout_bytes == b"scan[0] | bad \x1b[31mred\nreport | good\n"
     assert served.call("logs", "what").exit_code == 2
 
 
@@ -154,7 +154,10 @@ def test_check_prints_every_problem_and_fails(tmp_path: Path) -> None:
     bad = CliRunner().invoke(main, ["check", "--root", str(tmp_path), str(jobs)])
     assert bad.exit_code == 1 and "bad.yaml:1" in bad.stdout
     listed = CliRunner().invoke(main, ["check", "--json", str(jobs / "bad.yaml")])
-    assert json.loads(listed.stdout)[0]["file"].endswith("bad.yaml")
+    problem = json.loads(listed.stdout)[0]
+    assert problem["path"].endswith("bad.yaml") and {"line", "column", "key", "message"} <= problem.keys()
+    (jobs / "bad.yaml").write_text("comand: [ls]\ntimeout: x\n")
+    assert CliRunner().invoke(main, ["check", "-q", str(jobs)]).output == f"{jobs / 'bad.yaml'}\n"
     (tmp_path / "interlock.toml").write_text("nonsense = 1\n")
     broken = CliRunner().invoke(main, ["check", "--root", str(tmp_path)])
     assert broken.exit_code == 1 and "interlock.toml:1" in broken.stdout
