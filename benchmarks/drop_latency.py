@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.system.engine_process import EngineProcess, wait_for  # noqa: E402  (found through the line above)
+from tests.system.engine_process import EngineProcess, wait_for
 
 
 def measure(count: int) -> list[float]:
