@@ -29,8 +29,19 @@ def verb(
     root: Path | None,
 ) -> None:
     """Queue COMMAND... (write -- before it) and return at once."""
+    _refuse_odd_bytes(command)
     place = str((cwd or Path.cwd()).absolute())
     needed = [(run, "succeeded") for run in after]
     reply = ask(root, lambda client: client.add_command(command, cwd=place, name=name, priority=priority, after=needed))
     data = reply["data"]
     Output(as_json, quiet).record(data, data.get("run"), lambda: [f"run {data.get('run')} is queued"])
+
+
+def _refuse_odd_bytes(command: tuple[str, ...]) -> None:
+    """The record is text: bytes that are none cannot be kept, and so not be run again."""
+    for word in command:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            shown = word.encode(errors="surrogateescape").decode(errors="backslashreplace")
+            raise click.UsageError(f"{shown} is not UTF-8 text; put the command into a script and add that") from None

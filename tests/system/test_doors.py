@@ -56,6 +56,7 @@ def test_what_follows_a_run_that_failed_is_skipped(engine: EngineProcess) -> Non
     second = interlock(engine.root, "add", "--quiet", "--after", first, "--", "true").split()[0]
     assert engine.wait_run(second)["state"] == "skipped"
     interlock(engine.root, "add", "--after", "r999", "--", "true", expect=4)
+    interlock(engine.root, "add", "--", os.fsdecode(b"caf\xe9"), expect=2)
 
 
 def test_a_paused_queue_starts_nothing_until_it_is_resumed_also_after_a_crash(engine: EngineProcess) -> None:
