@@ -55,10 +55,6 @@ class Catalog:
             if entry.state != "removed"
         }
 
-    def broken_paths(self) -> list[str]:
-        """The files that cannot be used as they are."""
-        return sorted(entry.path for entry in self.entries.values() if entry.state == "broken")
-
     def define(self, workflow: Workflow, path: str | None, now_us: int) -> tuple[int, list[Change]]:
         """The id of this definition, with the change that records it if it is new."""
         key = workflow.name, workflow.definition_hash

@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 def status_of(runtime: Runtime) -> Row:
     """What `interlock status` asks for; cheap, from counters kept."""
-    stalled, broken = runtime.recorder.stalled, runtime.catalog.broken_paths()
+    stalled = runtime.recorder.stalled
     return {
         "pid": os.getpid(),
         "epoch": runtime.epoch,
@@ -32,7 +32,7 @@ def status_of(runtime: Runtime) -> Row:
         "workers": runtime.pool.workers(),
         "lending": runtime.state.slots.lending,
         "started_us": runtime.started_us,
-        "problems": [*([stalled] if stalled else []), *runtime.alarms, *(f"{path} is broken" for path in broken)],
+        "problems": [*([stalled] if stalled else []), *runtime.alarms],
     }
 
 
