@@ -6,8 +6,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from engine.cli.options import INTERRUPTED, OK
 from engine.cli.progress import Silent
@@ -16,20 +16,29 @@ from engine.cli.render import note
 _QUESTION = "cancel the run? [y]es / [d]etach / [n]o"
 
 
+@contextmanager
+def listening() -> Iterator[asyncio.Queue[None]]:
+    """From here on Ctrl-C is kept, not obeyed: begun before a run is asked for, so that none is left unattended."""
+    loop, interrupts = asyncio.get_running_loop(), asyncio.Queue[None]()
+    loop.add_signal_handler(signal.SIGINT, interrupts.put_nowait, None)
+    try:
+        yield interrupts
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
 class Attendant:
     """Waits for `work` (its result is the exit code) and for the operator's Ctrl-C, whichever comes first."""
 
-    def __init__(self, view: Silent, cancel: Callable[[], Awaitable[object]], ask: bool) -> None:
-        self._view, self._cancel, self._ask = view, cancel, ask
-        self._interrupts: asyncio.Queue[None] = asyncio.Queue()
+    def __init__(
+        self, view: Silent, cancel: Callable[[], Awaitable[object]], ask: bool, interrupts: asyncio.Queue[None]
+    ) -> None:
+        self._view, self._cancel, self._ask, self._interrupts = view, cancel, ask, interrupts
 
     async def wait(self, work: asyncio.Task[int]) -> int:
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, self._interrupts.put_nowait, None)
         try:
             return await self._attend(work)
         finally:
-            loop.remove_signal_handler(signal.SIGINT)
             work.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await work

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,7 +16,7 @@ import click
 from engine.api.client import Client, EngineNotRunningError
 from engine.api.client_errors import ClientError
 from engine.api.wire import parse_id
-from engine.cli.attend import Attendant
+from engine.cli.attend import Attendant, listening
 from engine.cli.follow import Follower
 from engine.cli.options import OK, STATE_FOLDER, output_options, root_of, root_option
 from engine.cli.outcome import tell_outcome
@@ -53,13 +54,14 @@ def verb(
 
 async def _run(root: Path, asked: dict[str, Any], detach: bool, output: Output) -> int:
     async with Client(root / STATE_FOLDER) as client:
-        made = await _start(client, root, asked)
-        run = parse_id("run", made["run"])
-        await _warn_if_broken(client, asked.get("workflow"))
-        if detach:
-            output.record(made, made["run"], lambda: [f"run {made['run']} is queued"])
-            return OK
-        return await _follow(client, run, int(made.get("round", 1)), output)
+        await ensure_engine(client, root)
+        with listening() as interrupts:
+            made = await _start(client, root, asked)
+            await _warn_if_broken(client, asked.get("workflow"))
+            if detach:
+                output.record(made, made["run"], lambda: [f"run {made['run']} is queued"])
+                return OK
+            return await _follow(client, made, output, interrupts)
 
 
 async def _start(client: Client, root: Path, asked: dict[str, Any]) -> Row:
@@ -90,7 +92,8 @@ def _made(reply: Row) -> Row:
     return data
 
 
-async def _follow(client: Client, run: int, round_: int, output: Output) -> int:
+async def _follow(client: Client, made: Row, output: Output, interrupts: asyncio.Queue[None]) -> int:
+    run, round_ = parse_id("run", made["run"]), int(made.get("round", 1))
     view = view_for(output.as_json or output.quiet)
     follower = Follower(client, run, round_, view)
 
@@ -98,7 +101,8 @@ async def _follow(client: Client, run: int, round_: int, output: Output) -> int:
         view.pause()
         return await tell_outcome(client, run, state, output)
 
-    attendant = Attendant(view, lambda: client.cancel_run(run, "interrupted"), ask=sys.stdin.isatty())
+    cancel = partial(client.cancel_run, run, "interrupted")
+    attendant = Attendant(view, cancel, sys.stdin.isatty(), interrupts)
     return await attendant.wait(asyncio.create_task(follower.follow(at_end)))
 
 
