@@ -37,6 +37,12 @@ def check_report(root: Path) -> None:
     assert (root / ".interlock/licence-report/report.md").stat().st_size > 1000
 
 
+def running(engine: EngineProcess, run: str) -> list[str]:
+    """The tasks whose attempt a worker has reported as started and that have not ended."""
+    ids = [task["id"] for task in engine.tasks(run) if task["state"] == "running"]
+    return [id for id in ids if engine.get(f"/v1/tasks/{id}")["history"][-1]["started"]]
+
+
 def effects(root: Path) -> list[str]:
     return lines(root / ".interlock/licence-report/effects.log")
 
@@ -46,7 +52,11 @@ def test_its_totals_equal_an_independent_count(scan_root: Path) -> None:
     with EngineProcess(scan_root) as engine:
         run = engine.wait_run(engine.run("licence-scan"))
         assert run["state"] == "succeeded"
+        report = next(task for task in engine.tasks(str(run["id"])) if task["job"] == "report")
+        output = engine.get(f"/v1/tasks/{report['id']}")["output"]
     check_report(scan_root)
+    assert output["distributions"] == len(distributions())
+    assert output["files"] == sum(len(d.files or ()) for d in importlib.metadata.distributions())
     assert len(effects(scan_root)) == len(set(effects(scan_root))) == 2 + 2 * PARTS
 
 
@@ -56,9 +66,13 @@ def test_kill_9_of_the_engine_in_the_middle_loses_and_repeats_nothing(scan_root:
     with EngineProcess(scan_root) as engine:
         run = engine.run("licence-scan")
         wait_for(lambda: len(effects(scan_root)) >= 2, "the scan to be under way")
+        alive = running(engine, run)
         engine.kill_9()
         engine.start()
         assert engine.wait_run(run)["state"] == "succeeded"
+        tries = {task["id"]: task["attempts"] for task in engine.tasks(run)}
+    assert alive, "nothing ran when the engine was killed: the test proved nothing"
+    assert [tries[id] for id in alive] == [1] * len(alive), "a running attempt was not adopted"
     check_report(scan_root)
     tasks = Counter(line.split(".")[0] for line in effects(scan_root))
     assert len(tasks) == 2 + 2 * PARTS
@@ -72,11 +86,14 @@ def test_kill_9_of_a_worker_is_retried_by_the_jobs_rule(scan_root: Path) -> None
         run = engine.run("licence-scan")
         wait_for(lambda: len(effects(scan_root)) >= 2, "the scan to be under way")
         victim = next(w for w in engine.get("/v1/status")["workers"] if w.get("pid"))
+        alive = running(engine, run)
         psutil.Process(victim["pid"]).send_signal(9)
         assert engine.wait_run(run)["state"] == "succeeded"
         outcomes = Counter(
             row["outcome"] for t in engine.tasks(run) for row in engine.get(f"/v1/tasks/{t['id']}")["history"]
         )
     check_report(scan_root)
+    assert alive, "nothing ran when the worker was killed: the test proved nothing"
+    assert outcomes["lost"] >= 1
     assert outcomes["succeeded"] == 2 + 2 * PARTS
     assert len(effects(scan_root)) == len(set(effects(scan_root))), "an attempt ran twice"
